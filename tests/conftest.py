@@ -82,7 +82,7 @@ LONGEST = (
     "tests/benchmarks/test_serving",
     "tests/compression/test_families",
     "tests/compression/build/",
-    "tests/compression/test_two_at_once",
+    "tests/compression/test_interrupted_commands_and_read_only_stores",
     "tests/inference/runtimes/test_onnxruntime",
     "tests/service/test_fresh_models",
     "tests/service/test_lasting_evaluations",

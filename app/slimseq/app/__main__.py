@@ -1,6 +1,7 @@
 """Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`.
 
-Imports of other packages are inside `main`, after the handlers of signals are installed.
+`main` imports the other packages only after it has installed the handlers of signals. The imports take seconds, and a
+signal in this time should end the process without a traceback.
 """
 
 import logging
@@ -32,14 +33,18 @@ def main(settings: "Settings | None" = None) -> int:
     bound_heaps()
     try:
         settings = settings or Settings()
-        wanted = settings.max_connections
-        settings = settings.model_copy(update={"max_connections": allow_connections(wanted)})
+        wanted_connections = settings.max_connections
+        # As many as the limit of file descriptors allows.
+        settings = settings.model_copy(update={"max_connections": allow_connections(wanted_connections)})
         app = create_app(settings)
-    except (ValidationError, SlimseqError) as error:
-        said = f"SLIMSEQ_* settings: {describe(error.errors())}" if isinstance(error, ValidationError) else str(error)
-        sys.stderr.write(f"error: {said}\n")
+    except ValidationError as error:
+        sys.stderr.write(f"error: SLIMSEQ_* settings: {describe(error.errors())}\n")
         return 1
-    if reason := why_not_listening(settings.host, settings.port):
+    except SlimseqError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    reason = why_not_listening(settings.host, settings.port)
+    if reason:
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
         sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another: {options}\n")
         return STARTUP_FAILED
@@ -47,12 +52,12 @@ def main(settings: "Settings | None" = None) -> int:
     if settings.keys_file:
         hidden_folders.append(settings.keys_file.parent)
     configure_logging(settings.log_level, hidden_folders)
-    # No other line names the folder.
+    # The folder of the store is shown here, and hidden from all other lines of the log.
     logger.info("serving", extra={"store": str(settings.store.absolute())})
-    if settings.max_connections < wanted:
+    if settings.max_connections < wanted_connections:
         logger.warning(
             "fewer connections are allowed than SLIMSEQ_MAX_CONNECTIONS: file descriptors are too few (ulimit -n)",
-            extra={"connections": settings.max_connections, "setting": wanted},
+            extra={"connections": settings.max_connections, "setting": wanted_connections},
         )
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")

@@ -1,4 +1,8 @@
-"""The errors of the service, each with its HTTP status. `slimseq.app.http.problems` has those of the lower rooms."""
+"""The errors of the service, each with its HTTP status.
+
+The lower packages know nothing of HTTP: `slimseq.app.http.problems` has the statuses of their errors, and answers all
+errors with problem+json.
+"""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +15,13 @@ from slimseq.models_store.errors import SlimseqError
 
 
 class ServiceError(SlimseqError):
-    """An error that is answered with a problem. The problem's slug and title follow from the name of the class.
+    """An error that is answered with a problem, as RFC 9457 defines it.
 
-    Clients compare with the slug: to rename a class is to change the API. The `text` has a place for each argument, of
-    which the last one of a status 429 is the seconds after which to retry.
+    The name of the class makes the problem's slug and title: `NotFound` has the slug `not-found`. Clients compare with
+    the slug, so to rename a class is to change the API.
+
+    `text` is a format with a place for each argument of the constructor. The last argument of an error with the status
+    429 is the number of seconds after which to retry.
     """
 
     status: ClassVar[int] = 500
@@ -29,6 +36,7 @@ class ServiceError(SlimseqError):
             self.headers = {"Retry-After": str(values[-1])}
 
     def __init_subclass__(cls, status: int = 500, title: str = "") -> None:
+        # A subclass of such a class keeps its slug, status and title.
         if ServiceError in cls.__bases__:
             words = re.findall("[A-Z][a-z]+", cls.__name__)
             cls.slug = "-".join(words).lower()
@@ -221,4 +229,5 @@ def named_error(name: str, detail: str) -> SlimseqError:
     """Returns the error that another process raised: an instance of the class of that name, with that text."""
     kinds = (*SlimseqError.__subclasses__(), *ServiceError.__subclasses__())
     kind = next((each for each in kinds if each.__name__ == name), SlimseqError)
+    # Not `kind(detail)`: the constructor would put `detail` into its format.
     return kind.__new__(kind, detail)

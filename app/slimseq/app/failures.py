@@ -1,6 +1,7 @@
 """Failures that are not ours: panics of libraries, and memory, threads or file descriptors that have run out.
 
-What catches an unexpected exception, such as a worker, the pool or the middleware, learns here how to answer it.
+Code that catches an unexpected exception, such as a worker, the pool or the middleware, gets from this module the error
+to answer with (`answer_to`).
 """
 
 import asyncio
@@ -12,21 +13,22 @@ from contextlib import contextmanager
 from slimseq.app.errors import InternalError, ResourcesExhausted
 from slimseq.models_store.errors import SlimseqError
 
-# They end a task, a generator, a thread or the process on purpose.
+# Exceptions that end a task, a generator, a thread or the process on purpose.
 ENDINGS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 MEMORY, THREADS, DESCRIPTORS = "memory", "threads", "file descriptors"
-ERROR_NUMBERS = {
+RESOURCE_OF_ERRNO = {
     errno.ENOMEM: MEMORY,
     errno.EAGAIN: THREADS,
     errno.EMFILE: DESCRIPTORS,
     errno.ENFILE: DESCRIPTORS,
 }
-# Those with which a file cannot be read. A lock that is taken has EAGAIN.
-UNREADABLE = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-# What libraries say whose exceptions have no class for it: C++'s allocator, glibc's loader, CPython, and ONNX Runtime
-# and C++ where they start threads.
-TEXTS = {
+# The error numbers of a file that cannot be read for want of a resource. Without EAGAIN: a file that is locked by
+# another process has it too.
+UNREADABLE_ERRNOS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+# Libraries raise general classes, and only the text says what ran out. These texts, in small letters, are from C++'s
+# allocator, glibc's loader, CPython, and ONNX Runtime and C++ where they start threads.
+RESOURCE_OF_TEXT = {
     "bad_alloc": MEMORY,
     "bad allocation": MEMORY,
     "cannot allocate memory": MEMORY,
@@ -46,6 +48,7 @@ class LibraryPanic(Exception):
 
 
 def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic: pyo3's class for it is none of `Exception`, and none of Python's endings."""
     return not isinstance(error, (Exception, *ENDINGS))
 
 
@@ -65,20 +68,28 @@ def what_ran_out(error: BaseException) -> str | None:
     for each in _chain(error):
         if isinstance(each, MemoryError):
             return MEMORY
-        if isinstance(each, OSError) and each.errno in ERROR_NUMBERS:
-            return ERROR_NUMBERS[each.errno]
-        said = str(each).lower()
-        for text, resource in TEXTS.items():
-            if text in said:
+        if isinstance(each, OSError) and each.errno in RESOURCE_OF_ERRNO:
+            return RESOURCE_OF_ERRNO[each.errno]
+        error_text = str(each).lower()
+        for text, resource in RESOURCE_OF_TEXT.items():
+            if text in error_text:
                 return resource
     return None
 
 
 def answer_to(error: BaseException, what_failed: str, *, has_texts_of_clients: bool = True) -> SlimseqError:
-    """Returns the error to answer with. The text of an unexpected exception is not shown: the caller logs it.
+    """Returns the error to answer with.
 
-    A known error is the answer itself, unless something ran out. A file that cannot be read for want of a descriptor
-    may be right. The texts of known errors say what ran out only if none of them may be a client's.
+    - Something ran out: `ResourcesExhausted`. It also replaces a known error, such as "this artifact is corrupt": the
+      file may be right, and could not be read for want of a file descriptor.
+    - A known error, a `SlimseqError`, is the answer itself.
+    - Any other exception: `InternalError`. Its own text is not shown; the caller logs it.
+
+    Args:
+        error: the exception that was caught.
+        what_failed: begins the text of `ResourcesExhausted`.
+        has_texts_of_clients: whether the text of a known error may quote a client, who could write "bad_alloc". Then
+            only error numbers of a known error say what ran out, and not its text.
     """
     if isinstance(error, SlimseqError) and has_texts_of_clients:
         resource = _unreadable_for(error)
@@ -92,22 +103,23 @@ def answer_to(error: BaseException, what_failed: str, *, has_texts_of_clients: b
 def _unreadable_for(error: BaseException) -> str | None:
     """Returns what has run out so that a file could not be read, None if that is not why an error was raised."""
     for each in _chain(error):
-        if isinstance(each, OSError) and each.errno in UNREADABLE:
-            return ERROR_NUMBERS[each.errno]
+        if isinstance(each, OSError) and each.errno in UNREADABLE_ERRNOS:
+            return RESOURCE_OF_ERRNO[each.errno]
     return None
 
 
 def forget_frames(error: BaseException) -> None:
-    """Frees what the functions held that an error came through, such as a model that is half loaded."""
+    """Frees the local variables in the traceback of an error, such as a model that is half loaded."""
     for each in _chain(error):
         traceback.clear_frames(each.__traceback__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yields an error, the one that caused it, and so on."""
+    # A chain may be a circle.
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or found.__context__
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__

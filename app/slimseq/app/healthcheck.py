@@ -7,6 +7,7 @@ import os
 import sys
 import urllib.request
 
+# Below the timeout that container engines give a health check, so that the reason is shown.
 TIMEOUT_SECONDS = 2
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""Child processes of the lowest priority, which live requests hardly notice: how to run one, and how one answers.
+"""Child processes of the lowest priority, for evaluations and shadowing. Live requests hardly notice them.
 
-Such a process shares no worker, interpreter lock or heap with live requests, and may be killed at any time. It reads
-and writes lines of JSON. The service ends it by closing its standard input or by a signal.
+Such a process shares no worker, interpreter lock or heap with live requests, and may be killed at any time. The service
+and the process exchange messages: JSON objects, one a line, on standard input and output. The process ends when its
+standard input is closed, or by a signal.
+
+The service uses `LowPriorityProcess` and `store_address`; the program of the process uses `message_writer` and
+`open_store`.
 """
 
 import contextlib
@@ -23,10 +27,11 @@ Write = Callable[[Message], None]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1") | {
     "TOKENIZERS_PARALLELISM": "false"
 }
-LEAST_PRIORITY = 19
+# The highest nice value, which is the lowest priority (setpriority(2)).
+LOWEST_PRIORITY = 19
 # proc_pid_oom_score_adj(5): when the system runs out of memory, this process is killed first.
 KILLED_FIRST = "1000"
-# Sentences that are generated at once.
+# Sentences that such a process generates at once.
 BATCH_ROWS = 16
 
 
@@ -40,7 +45,7 @@ class LowPriorityProcess:
         self._lock = threading.Lock()
 
     def send(self, messages: Iterable[object]) -> bool:
-        """Writes messages. Returns False if the process was killed before its start."""
+        """Writes messages, and starts the process if there is none. Returns False, and does nothing, after `kill`."""
         with self._lock:
             if self.is_killed:
                 return False
@@ -48,7 +53,7 @@ class LowPriorityProcess:
                 self._process = _start(self.command)
             process = self._process
         assert process.stdin is not None
-        # A closed pipe is a `ValueError`. `receive` says that the process has ended.
+        # A pipe that `end` has closed raises a `ValueError`. `receive` tells the caller that the process has ended.
         with contextlib.suppress(BrokenPipeError, ValueError):
             for message in messages:
                 process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -61,24 +66,30 @@ class LowPriorityProcess:
         if process is None:
             return None
         assert process.stdout is not None
+        # A pipe that `end` has closed, and the part of a line that a killed process wrote, raise a `ValueError`.
         with contextlib.suppress(ValueError):
-            if line := process.stdout.readline():
+            line = process.stdout.readline()
+            if line:
                 message: Message = json.loads(line)
                 return message
         return None
 
     def wait(self) -> int:
-        """Returns the exit code of a process that sends no further messages; negative: the number of a signal."""
+        """Waits for the end of a process that sends no further messages. Returns its exit code.
+
+        A negative exit code is the number of the signal that ended the process.
+        """
         return self._process.wait() if self._process else 0
 
     def kill(self) -> None:
-        """Kills the process without waiting for its end. No other one is started."""
+        """Kills the process without waiting for its end. `send` starts no other one."""
         with self._lock:
             self.is_killed = True
             if self._process is not None:
                 self._process.kill()
 
     def end(self) -> None:
+        """Kills the process, if there is one, and waits for its end. `send` may start another one."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
@@ -95,6 +106,7 @@ def message_writer() -> Write:
     What libraries print goes to standard error from now on.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # File descriptor 1 becomes standard error, also for libraries in C++.
     os.dup2(2, 1)
 
     def write(message: Message) -> None:
@@ -110,6 +122,7 @@ def store_address(store: Store) -> Message:
 
 
 def open_store(address: Message) -> Store:
+    """Opens the store of a `store_address` in the child."""
     keys = address["trusted_keys"]
     return Store(Path(address["root"]), None if keys is None else TrustedKeys(tuple(keys)))
 
@@ -133,9 +146,10 @@ def _lower_priority(process_id: int) -> None:
     with contextlib.suppress(OSError):
         Path(f"/proc/{process_id}/oom_score_adj").write_text(KILLED_FIRST)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process_id, LEAST_PRIORITY)
-    # `SCHED_BATCH` instead raises the p95 of live requests by 13 % (4 clients) and 30 % (1 client), this by 2 % and 4 %
-    # (two cores that others used too; `python -m benchmarks.beside_evaluation` of commit 39e4ef66).
+        os.setpriority(os.PRIO_PROCESS, process_id, LOWEST_PRIORITY)
+    # `SCHED_IDLE` runs a process only when a core has nothing else to do. An evaluation then raises the p95 latency of
+    # live requests by 2 % with 4 clients, and by 4 % with 1 client. With `SCHED_BATCH` it was 13 % and 30 %. Measured
+    # on two cores that others used too, with `python -m benchmarks.beside_evaluation` of commit 39e4ef66.
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(process_id, os.SCHED_IDLE, os.sched_param(0))

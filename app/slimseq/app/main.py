@@ -27,7 +27,7 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
-# In the order of `/docs`, after the routes of generation.
+# In the order in which `/docs` shows them, after the routes of generation.
 ROUTERS = (
     variants.router,
     variants.measurements,
@@ -39,14 +39,19 @@ ROUTERS = (
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 FORM_PATHS = [libretranslate.PATH + path for path in libretranslate.FORM_PATHS]
-# Other paths take JSON alone.
+# The media types of bodies by path. Other paths take only JSON.
 MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluations/upload": (MULTIPART,)}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
 
-    It raises what says that the store, the keys or the database of the settings cannot be used.
+    Raises:
+        pydantic.ValidationError: a variable is no valid setting.
+        UnusableStore: the store is missing or empty, or the default pair has no variant.
+        UnknownVariant: a setting names a variant that the store does not have.
+        UnusableKeysFile: the keys file is missing, malformed or readable by others.
+        SlimseqError: a public key of `trusted_keys` cannot be read.
     """
     settings = settings or Settings()
     services = Services(settings, VERSION)
@@ -72,7 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))
     translate_exceptions(app)
     complete_openapi(app)
-    # Files above this size would be written to a temporary folder, which a container may not have.
+    # Starlette writes uploads above this size to a temporary folder, which a read-only container does not have. No body
+    # is larger than `max_body_bytes`, so every upload stays in memory. Starlette has only this class attribute for it.
     MultiPartParser.spool_max_size = settings.max_body_bytes + 1
     origins, hosts = listed(settings.cors_origins), listed(settings.trusted_hosts)
     app.add_middleware(
@@ -100,20 +106,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _paths(app: FastAPI) -> frozenset[str]:
-    paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
-    mounts = [route for route in app.routes if isinstance(route, Mount)]
-    return frozenset(paths + [mount.path + path for mount in mounts for path in mount.app.openapi()["paths"]])  # type: ignore[attr-defined]
+    """Returns the templates of all paths, such as `/variants/{task}`, also those of mounted dialects.
+
+    Metrics and traces name a request by its template.
+    """
+    paths = {*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))}
+    for mount in app.routes:
+        if isinstance(mount, Mount):
+            paths |= {mount.path + path for path in mount.app.openapi()["paths"]}  # type: ignore[attr-defined]
+    return frozenset(paths)
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Starts the background work of the services, and ends it when the service stops."""
     services: Services = app.state.services
     services.keys.start()
     services.traffic_sync.start(services.experiments.decide)
-    # The database says which variants are the defaults.
+    # The default variants are preloaded. A promotion in the database may have changed them, so it is read first.
     preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
-    keeping = [keep_trimming(services.pool.idle_seconds), keep_collecting(services.pool.idle_seconds)]
-    tasks = [preloading, *map(asyncio.create_task, keeping)]
+    trimming = asyncio.create_task(keep_trimming(services.pool.idle_seconds))
+    collecting = asyncio.create_task(keep_collecting(services.pool.idle_seconds))
+    tasks = [preloading, trimming, collecting]
     services.runner.start()
     try:
         yield

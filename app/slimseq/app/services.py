@@ -1,4 +1,8 @@
-"""The service objects of an application: built once from the settings, and closed in order."""
+"""The service objects of an application: built once from the settings, and closed in order.
+
+`slimseq.app.main` builds them, and routes get them through `slimseq.app.http.dependencies`. The checks of the store,
+which need no service, are here too: `slimseq deploy ray` uses them.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -41,7 +45,9 @@ from slimseq.models_store.places import pip_install
 from slimseq.models_store.store import Store
 from slimseq.models_store.trusted_keys import TrustedKeys
 
+# The period of `GET /latency`: the last five minutes.
 LATENCY_WINDOW_SECONDS = 300.0
+# What to do without artifacts: the end of an error text.
 FIRST_ARTIFACT = (
     f"set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `{pip_install('compress')}` and "
     "`slimseq import google-t5/t5-small --task summarization`"
@@ -73,9 +79,10 @@ class Services:
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
         monitor = AgreementMonitor({task: settings.shadow_variant(task) for task in Task})
-        names = {"max_body_bytes", "max_connections", "max_texts", "max_text_characters", "queue_rows"}
-        shown = settings.model_dump(include=names)
-        self.inventory = Inventory(chooser, self.pool, version, monitor, shown)
+        shown_limits = settings.model_dump(
+            include={"max_body_bytes", "max_connections", "max_texts", "max_text_characters", "queue_rows"}
+        )
+        self.inventory = Inventory(chooser, self.pool, version, monitor, shown_limits)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
         traffic = Traffic(self.metrics)
@@ -89,11 +96,13 @@ class Services:
         self.traffic_sync = TrafficSync(self.database, traffic, chooser)
         self.experiments = ExperimentService(self.database, chooser, self.traffic_sync)
         self.feedback = FeedbackService(self.database, traffic, self.metrics, settings.feedback_days)
+        # The thread of evaluations has a catalogue of its own: a catalogue is for one thread.
         self.runner = EvaluationRunner(Catalogue(store, runtime_name(settings.runtime)), self.database)
         limits = EvaluationLimits(settings.evaluation_max_pairs, settings.evaluation_kept)
         self.evaluations = EvaluationService(chooser, self.database, self.runner, limits)
 
     async def close(self) -> None:
+        """Ends all services. What writes to the database ends before the database."""
         self.planner.close()
         await self.keys.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close())
@@ -105,14 +114,20 @@ class Services:
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:
-    """Checks at the start that the store has variants, and those that the settings name among them."""
+    """Checks at the start that the store has variants, among them those that the settings name.
+
+    Raises:
+        UnusableStore: there is no store, it is empty, or no variant translates the default pair.
+        UnknownVariant: a setting names a variant that the store does not have.
+    """
     if not settings.store.is_dir():
         raise UnusableStore(f"there is no store at {_shown(settings.store)}: {FIRST_ARTIFACT}")
     if not catalogue.entries():
         raise UnusableStore(f"the store at {_shown(settings.store)} is empty: {FIRST_ARTIFACT}")
     for task in Task:
-        for variant in filter(None, (settings.default_variant(task), settings.shadow_variant(task))):
-            catalogue.entry(task, variant)
+        for variant in (settings.default_variant(task), settings.shadow_variant(task)):
+            if variant is not None:
+                catalogue.entry(task, variant)
     for task, variant in settings.preload:
         catalogue.entry(task, variant)
     try:
@@ -126,6 +141,7 @@ def default_variants(
     catalogue: Catalogue,
     last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
 ) -> Defaults:
+    """Returns the default variants. `last_error` tells why a variant could not be loaded; None: it may be a default."""
     variants = {task: settings.default_variant(task) for task in Task}
     return Defaults(catalogue, variants, settings.default_languages, last_error)
 

@@ -18,7 +18,7 @@ from slimseq.cli.arguments import (
     evaluate_next,
 )
 from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, add_onnx
-from slimseq.compression.importing.firefox import SCHEME, list_models
+from slimseq.compression.importing.firefox_download import SCHEME, list_models
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
 from slimseq.compression.report.number_format import bounded

@@ -1,6 +1,6 @@
-"""Trains a base model: from nothing but text files, or further from an artifact or a model folder.
+"""`train`: trains a base model, either a new one from text files alone, or further from an artifact or a model folder.
 
-In a recipe:
+`from_nothing` makes the new model and its tokenizer, `train.trainer` has the loop. In a recipe:
 
     - train: {family: t5, width: 256, vocabulary: 8000, epochs: 6, learning_rate: 1.0e-3}
 """
@@ -45,6 +45,7 @@ from slimseq.models_store.model_folder import check_model_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Languages of a new model if --language names none.
 LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 
@@ -96,8 +97,12 @@ class BaseTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class _Beginning:
-    """A model before this training, and what is known of it. `manifest` is None where it has none."""
+class _Start:
+    """The model that the training starts from.
+
+    `folder` has its tokenizer. `manifest` is None for a new model, and for a model folder that is no artifact.
+    `parameters` describe the start in the lineage.
+    """
 
     model: "PreTrainedModel"
     folder: Path
@@ -134,18 +139,19 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
     if files.unlabelled:
         raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
     with nullcontext(job.checkpoint) if job.checkpoint is not None else TemporaryDirectory() as scratch:
-        beginning = _further(job, options) if job.parent else _from_nothing(job, options, new, Path(scratch))
-        model, generation, parent = beginning.model, beginning.generation, beginning.manifest
+        start = _start_further(job, options) if job.parent else _start_from_nothing(job, options, new, Path(scratch))
+        model, generation, parent = start.model, start.generation, start.manifest
         family = family_of_model(model)
         limits = limits_of(generation, family.max_positions(model.config.to_dict()))
-        is_whole = not training.bounds.is_over_at_once
+        # A training without steps needs only the first rows of the data.
+        is_read_whole = not training.bounds.is_over_at_once
         with context.working(f"Reading {files.names}"):
-            tokenizer, prefix = Tokenizer(beginning.folder), generation.prefix
-            material = read_material(context, task, files, tokenizer, prefix, limits, is_read_whole=is_whole)
+            tokenizer, prefix = Tokenizer(start.folder), generation.prefix
+            material = read_material(context, task, files, tokenizer, prefix, limits, is_read_whole=is_read_whole)
         if not generation.language_tokens:
             warn_of_languages(context, material, parent.languages if parent else options.languages or LANGUAGES[task])
         report = train(model, material.train, training, context, checkpoint_folder=job.checkpoint, dev=material.dev)
-        parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
+        parameters = start.parameters | training_parameters(report, training, files, has_teacher=False)
         step = step_of(context, "train", parameters, parent.digest if parent else None, started)
         if parent is not None:
             description = options.description or f"{parent.variant}, trained further."
@@ -162,14 +168,15 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
                 generation=generation,
                 lineage=[step],
             )
-        manifest = publish_model(context.store, model, beginning.folder, identity)
+        manifest = publish_model(context.store, model, start.folder, identity)
         add_onnx(context, manifest.task, manifest.variant)
-    # What is trained further is its own parent.
+    # The parent is the same model before this training.
     parent_dev_loss = report.dev_loss_before if parent is not None else None
     return Outcome(manifest, report, parent_dev_loss, remark=report.remark(training))
 
 
-def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch: Path) -> _Beginning:
+def _start_from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch: Path) -> _Start:
+    """Makes a new model and, from the training data, its tokenizer."""
     new.check()
     generation = _within(new.model_family.max_positions(new.configuration(0)), options.generation())
     student, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
@@ -178,18 +185,19 @@ def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch:
     parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
     if student is not None:
         parameters["begin_with"] = f"{manifest.variant} {manifest.digest}" if manifest else student.name
-    return _Beginning(model, folder, generation, None, parameters)
+    return _Start(model, folder, generation, None, parameters)
 
 
-def _further(job: Job, options: BaseOptions) -> _Beginning:
-    start = job.parent
-    folder, manifest = _opened(job, start)
+def _start_further(job: Job, options: BaseOptions) -> _Start:
+    """Opens the variant or model folder to train further."""
+    name = job.parent
+    folder, manifest = _opened(job, name)
     if manifest is not None and manifest.task is not job.task:
-        raise BadParameters(f"{start} is for {manifest.task}, not for {job.task}")
+        raise BadParameters(f"{name} is for {manifest.task}, not for {job.task}")
     family = family_of(folder)
     if manifest is None and (family.language_token or family.target_token):
         raise BadParameters(
-            f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
+            f"{name} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
         )
     model = load_model(folder, job.context.device)
     positions = read_configuration(folder).max_positions
@@ -201,25 +209,29 @@ def _further(job: Job, options: BaseOptions) -> _Beginning:
                 f"Inputs are read up to {generation.max_input_tokens:,} tokens (--max-input-tokens). The model is for "
                 f"inputs of {longest:,} tokens, {reason}."
             )
-    return _Beginning(model, folder, generation, manifest, {"from": folder.name})
+    return _Start(model, folder, generation, manifest, {"from": folder.name})
 
 
-def _opened(job: Job, start: str) -> tuple[Path, Manifest | None]:
-    """Returns the folder of a variant, verified, or of a model, and its manifest where it has one."""
-    folder, store = Path(start), job.context.store
+def _opened(job: Job, name: str) -> tuple[Path, Manifest | None]:
+    """Returns the folder that a name means, and its manifest if it has one.
+
+    The name is the path of a model folder, or a variant in the store, which is verified.
+    """
+    folder, store = Path(name), job.context.store
     if folder.is_dir() and (folder / "config.json").exists():
         check_model_folder(folder)
         return folder, read_manifest(folder) if (folder / MANIFEST).exists() else None
-    if "/" in start:
-        raise BadSource(f"{start} is no model folder")
-    store.verify(job.task, start, only="safetensors")
-    return store.folder(job.task, start), store.manifest(job.task, start)
+    if "/" in name:
+        raise BadSource(f"{name} is no model folder")
+    store.verify(job.task, name, only="safetensors")
+    return store.folder(job.task, name), store.manifest(job.task, name)
 
 
 def _within(positions: int | None, generation: GenerationDefaults) -> GenerationDefaults:
     """Returns generation defaults with the maximum lengths that a model's positions allow."""
     if positions is None:
         return generation
+    # The decoder's start token takes a position.
     limits = {
         "max_input_tokens": min(generation.max_input_tokens, positions),
         "max_new_tokens": min(generation.max_new_tokens, positions - 1),

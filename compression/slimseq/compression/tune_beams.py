@@ -1,8 +1,8 @@
-"""Finds the smallest number of beams that keeps the quality of a variant on dev data.
+"""`tune-beams`: finds the smallest number of beams that keeps the quality of a variant on dev data.
 
-A student that was trained on outputs of its teacher's beam search has most of its probability on few outputs. So it
-needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode
-greedily). With fewer beams each step has fewer rows. In a recipe:
+A student that learned from outputs of its teacher's beam search gives most of its probability to few outputs. It needs
+fewer beams than the teacher: the students of Kim and Rush 2016 (https://arxiv.org/abs/1606.07947) decode greedily. With
+fewer beams, each step of the decoder has fewer rows and takes less time. In a recipe:
 
     - tune-beams: {tolerance: 0.01}
 """
@@ -60,8 +60,8 @@ class BeamOptions:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a number of beams keeps of the metric: its share of what the artifact's own beams reach."""
+class KeptQuality:
+    """How much of the metric a number of beams keeps, as a share of what the artifact's own number of beams reaches."""
 
     share: float
     interval: tuple[float, float]
@@ -86,8 +86,8 @@ def tune_beams(
 ) -> Outcome:
     """Publishes an artifact again, with the same weights and a search of fewer beams.
 
-    The parameters of its last step are the options, `num_beams` being what was chosen, and `kept`: the metric as a
-    share of what the artifact's own beams reach, on average over the dev files, by beams, with its interval.
+    The last step of its lineage has the options, with the chosen number as `num_beams`. `kept` and `kept_interval` have
+    the quality that each tried number of beams keeps, on average over the dev files.
 
     Raises:
         BadParameters: an option is out of range, the artifact samples, or dev data is needed and missing.
@@ -102,12 +102,12 @@ def tune_beams(
     if parent.generation.do_sample:
         raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
     dev = files.dev if files is not None else ()
-    kept: dict[int, Kept] = {}
+    kept: dict[int, KeptQuality] = {}
     chosen = options.num_beams
     if chosen is None:
         if not dev:
             raise BadParameters("how many beams are enough is measured on dev data: give --dev, or --num-beams")
-        kept = _kept(context, parent, _read_dev(context, parent, dev, options.samples))
+        kept = _measure(context, parent, _read_dev(context, parent, dev, options.samples))
         chosen = min(beams for beams, found in kept.items() if found.share >= 1 - options.tolerance)
     parameters = {
         **asdict(options),
@@ -122,8 +122,9 @@ def tune_beams(
     generation = parent.generation.model_copy(update={"num_beams": chosen})
     with publishing(context.store, replace(identity, generation=generation), parent) as draft:
         copy_files(parent, context.store.folder(task, variant), draft.folder)
-        # It tells those who read the folder without its manifest.
-        if (path := draft.folder / "generation_config.json").exists():
+        # transformers reads this file and not the manifest.
+        path = draft.folder / "generation_config.json"
+        if path.exists():
             write_json(path, read_json(path) | {"num_beams": chosen})
     if parent.has_format("safetensors"):
         add_onnx(context, task, name)
@@ -131,8 +132,8 @@ def tune_beams(
     return Outcome(context.store.manifest(task, name), chosen=_in_words(chosen, own, kept, options))
 
 
-def _in_words(chosen: int, own: int, kept: Mapping[int, Kept], options: BeamOptions) -> list[str]:
-    """Returns which number of beams was chosen, and what each that was tried keeps."""
+def _in_words(chosen: int, own: int, kept: Mapping[int, KeptQuality], options: BeamOptions) -> list[str]:
+    """Returns lines that say which number of beams was chosen, and how much quality each tried number keeps."""
     if not kept:
         return [f"Beams: {chosen}, as named; they were {own}."]
     shares = ", ".join(f"{beams}: {found.in_words}" for beams, found in kept.items())
@@ -153,8 +154,8 @@ def _read_dev(context: Context, parent: Manifest, names: Sequence[str], samples:
     return found
 
 
-def _kept(context: Context, parent: Manifest, dev: Sequence[DatasetSample]) -> dict[int, Kept]:
-    """Returns what each number of beams up to the parent's own keeps of the metric, that one included.
+def _measure(context: Context, parent: Manifest, dev: Sequence[DatasetSample]) -> dict[int, KeptQuality]:
+    """Measures how much of the metric each number of beams keeps, from 1 to the parent's own number.
 
     With several dev files, shares and the bounds of intervals are means over the files.
     """
@@ -163,23 +164,23 @@ def _kept(context: Context, parent: Manifest, dev: Sequence[DatasetSample]) -> d
     with context.progress() as progress, open_generator(context.store, task, variant) as generator:
         systems = {str(beams): generate_with(generator, parent.generation.options(num_beams=beams)) for beams in shares}
         for sample in dev:
-            for result in _compared(task, sample, systems, progress):
+            for result in _compare_with_last(task, sample, systems, progress):
                 metric = result.metric(PRIMARY_METRIC[task])
-                # What reaches nothing has no retention.
+                # If the parent scores 0, there is no retention.
                 low, high = metric.retention_interval or (0.0, 0.0)
                 shares[int(result.variant)].append((metric.retention or 0.0, low, high))
     kept = {}
     for beams, found in shares.items():
         share, low, high = np.mean(found, axis=0)
-        kept[beams] = Kept(float(share), (float(low), float(high)))
-    # Its own beams keep all of it, also where it reaches nothing.
-    return kept | {own: Kept(1.0, (1.0, 1.0))}
+        kept[beams] = KeptQuality(float(share), (float(low), float(high)))
+    # The parent's own number of beams keeps everything by definition, even if the parent scores 0.
+    return kept | {own: KeptQuality(1.0, (1.0, 1.0))}
 
 
-def _compared(
+def _compare_with_last(
     task: Task, sample: DatasetSample, systems: Mapping[str, Generate], progress: Progress
 ) -> Sequence[VariantResult]:
-    """Evaluates systems beside the last of them."""
+    """Evaluates systems, with retention relative to the last of them."""
     *_, reference = systems
     bar = progress.add_task(f"search {sample.name}", total=None, status=f"1 to {reference} beams")
     return evaluate(

@@ -20,7 +20,7 @@ from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.plan import plan
 from slimseq.inference.text.repair import generate_all
 from slimseq.inference.text.rows import Format, Plan, Prompt, RowPasses, run_all
-from slimseq.inference.text.warnings import OutputWarning
+from slimseq.inference.text.warnings import TextWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
@@ -31,7 +31,7 @@ from slimseq.models_store.store import Store
 class ModelOutput(TextOutput):
     """A generated text, and what may be wrong with it."""
 
-    warnings: tuple[OutputWarning, ...] = ()
+    warnings: tuple[TextWarning, ...] = ()
 
 
 class Model:
@@ -202,7 +202,7 @@ class Model:
             thread.join()
 
 
-def _output(output: TextOutput, warnings: Sequence[OutputWarning] = ()) -> ModelOutput:
+def _output(output: TextOutput, warnings: Sequence[TextWarning] = ()) -> ModelOutput:
     fields = {each.name: getattr(output, each.name) for each in dataclass_fields(TextOutput)}
     return ModelOutput(**fields, warnings=tuple(warnings))
 

@@ -1,7 +1,8 @@
 """Lists, hashes, checks and writes the files of an artifact, among them its records.
 
-`manifest.json` is the record of the artifact, and `export.json` the record of a derived format. Runtimes open listed
-files inside the store only: the check fails on any other file in the folder that a runtime would read.
+`manifest.json` is the record of the artifact, and `export.json` the record of a derived format. A record lists all
+files that a runtime may open. `check_files` checks the listed files, and `check_no_others` refuses a folder with an
+unlisted file that a runtime would read. `slimseq.models_store.store` calls both.
 """
 
 import errno
@@ -26,6 +27,7 @@ from slimseq.models_store.manifest import DERIVED_FORMATS, SAFETENSORS, FileEntr
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
 SIGNATURE = "model.sig"
+# Files of an artifact that no record lists: each may change while the artifact stays the same.
 UNLISTED = frozenset({MANIFEST, EXPORT, "README.md", SIGNATURE})
 # The files that transformers and tokenizers read in a model folder: configurations, vocabularies, tokenizers, weights.
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
@@ -34,17 +36,23 @@ R = TypeVar("R", bound=Record)
 # The largest embedded manifest has 80 kB. To parse 1 MiB takes about 5 ms, and no other thread runs Python meanwhile.
 MAX_RECORD_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-# Holes in a smaller file cannot fill a disk. File systems that compress hold an eighth of a file at least.
+# A sparse file takes space only when it is copied. The holes of a file below this size cannot fill a disk.
 MIN_SPARSE_BYTES = 64 * 1024 * 1024
-MIN_HELD_SHARE = 8
+# A file is sparse if its blocks hold less than this part of it: one in eight bytes. File systems that compress hold
+# more than that of model files.
+SPARSE_DIVISOR = 8
+# Unit of `st_blocks` in bytes, whatever the file system's block size is (stat(2)).
+BLOCK_BYTES = 512
 # Time of the last change in nanoseconds, size in bytes, and inode of a file. A change of the file changes one of them.
 Stamp = tuple[int, int, int]
-CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# Libraries in other languages raise exceptions of their own types, with the system's message.
-REASON = re.compile("|".join(re.escape(os.strerror(code)) for code in CODES))
+# Errors of a disk that is full, over its quota, or read-only, and of missing permissions.
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# Libraries in other languages raise exceptions of their own types, so these errors are found by the system's message.
+WRITE_ERROR_MESSAGE = re.compile("|".join(re.escape(os.strerror(code)) for code in WRITE_ERRORS))
 
 
 def short_name(path: Path) -> str:
+    """Returns the path of an artifact's file from the task on, such as `translation/original/config.json`."""
     return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
 
 
@@ -88,11 +96,12 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
     *folders, name = path.relative_to(root).parts
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        # Each folder is opened inside the one before it, so that none can be replaced by a link in between.
         for part in folders:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        # A pipe without a writer would block.
+        # Without O_NONBLOCK, the opening of a pipe would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
@@ -113,9 +122,20 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
 def check_files(
     folder: Path, files: Sequence[FileEntry], artifact: str, root: Path, prefix: str = "", copy: Path | None = None
 ) -> None:
-    """Checks files against their recorded sizes and hashes.
+    """Checks files against their recorded sizes and hashes, and copies them in the same pass if `copy` is a folder.
 
-    Meanwhile, copies the files to the folder `copy`, if given.
+    Args:
+        folder: of the files.
+        files: the files as their record lists them.
+        artifact: name of the artifact, for errors.
+        root: folder of the store, outside of which nothing is opened.
+        prefix: name of the derived format, for errors.
+        copy: folder to copy the files to.
+
+    Raises:
+        CorruptArtifact: a file is missing, changed, unreadable or sparse; names the file.
+        InvalidArtifact: a file is behind a link, or no regular file.
+        OSError: the copy cannot be written.
     """
     if copy is not None:
         copy.mkdir(parents=True, exist_ok=True)
@@ -135,49 +155,70 @@ def check_files(
             if size != entry.bytes:
                 raise CorruptArtifact(artifact, shown, f"has {size} bytes instead of {entry.bytes}")
             if is_sparse(found):
-                held = 512 * found.st_blocks
+                held = BLOCK_BYTES * found.st_blocks
                 raise CorruptArtifact(artifact, shown, f"is sparse: {size} bytes, of which the disk holds {held}")
-            to = None
+            target = None
             if copy is not None:
                 (copy / entry.path).parent.mkdir(parents=True, exist_ok=True)
-                to = stack.enter_context((copy / entry.path).open("xb"))
-            if _copy(file, to, size) != entry.sha256:
+                target = stack.enter_context((copy / entry.path).open("xb"))
+            if _hash_and_copy(file, target, size) != entry.sha256:
                 raise CorruptArtifact(artifact, shown, "does not match its sha256")
 
 
 def is_sparse(found: os.stat_result) -> bool:
     """Whether most of a large file is holes. Holes take no space until the file is copied."""
-    return found.st_size > MIN_SPARSE_BYTES and 512 * found.st_blocks < found.st_size // MIN_HELD_SHARE
+    if found.st_size <= MIN_SPARSE_BYTES:
+        return False
+    return BLOCK_BYTES * found.st_blocks < found.st_size // SPARSE_DIVISOR
 
 
-def _copy(file: IO[bytes], to: IO[bytes] | None, size: int) -> str:
-    """Reads up to `size` bytes, writes the bytes to the other file if there is one, and returns their sha256."""
+def _hash_and_copy(file: IO[bytes], target: IO[bytes] | None, size: int) -> str:
+    """Reads up to `size` bytes, writes them to the target if there is one, and returns their sha256.
+
+    A file that grows meanwhile is not read further.
+    """
     digest = hashlib.sha256()
-    while size and (chunk := file.read(min(size, CHUNK_BYTES))):
+    remaining = size
+    while remaining:
+        chunk = file.read(min(remaining, CHUNK_BYTES))
+        if not chunk:
+            break
         digest.update(chunk)
-        if to is not None:
-            to.write(chunk)
-        size -= len(chunk)
+        if target is not None:
+            target.write(chunk)
+        remaining -= len(chunk)
     return digest.hexdigest()
 
 
 def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str], artifact: str) -> None:
     """Checks that an artifact's folder has no unlisted file that a runtime would read.
 
-    Hidden files are ignored: operating systems create them, and no runtime reads them. In the folders of derived
-    `formats` every file counts.
+    In the folder of a derived format, every file counts. Hidden files are ignored: operating systems create them, and
+    no runtime reads them.
+
+    Args:
+        folder: of the artifact.
+        listed: paths of the listed files, relative to the folder.
+        formats: formats whose files are checked.
+        artifact: name of the artifact, for errors.
+
+    Raises:
+        CorruptArtifact: names the first unlisted file.
     """
-    known, formats = set(listed), set(formats)
+    listed_paths, checked_formats = set(listed), set(formats)
     found = [path for path in folder.iterdir() if path.suffix in READ_SUFFIXES or path.name in READ_NAMES]
-    if "safetensors" not in formats:
+    if "safetensors" not in checked_formats:
         found = [path for path in found if path.suffix != SAFETENSORS]
-    for name in formats - {"safetensors"}:
-        found += [folder / name] if (folder / name).is_symlink() else (folder / name).rglob("*")
+    for name in checked_formats - {"safetensors"}:
+        if (folder / name).is_symlink():
+            found.append(folder / name)
+        else:
+            found += (folder / name).rglob("*")
     for path in sorted(found):
         relative = path.relative_to(folder)
         is_ignored = path.name in UNLISTED or any(part.startswith(".") for part in relative.parts)
         is_folder = path.is_dir() and not path.is_symlink()
-        if not is_ignored and not is_folder and relative.as_posix() not in known:
+        if not is_ignored and not is_folder and relative.as_posix() not in listed_paths:
             raise CorruptArtifact(artifact, relative.as_posix(), "is not in its list of files")
 
 
@@ -189,15 +230,16 @@ def writing_to(path: Path) -> Iterator[None]:
     except SlimseqError:
         raise
     except Exception as error:
-        if found := REASON.search(str(error)):
-            raise CannotWrite(path, found.group()) from error
-        raise
+        reason = WRITE_ERROR_MESSAGE.search(str(error))
+        if reason is None:
+            raise
+        raise CannotWrite(path, reason.group()) from error
 
 
 def write_text(path: Path, text: str, mode: int = 0o644, before: os.stat_result | None = None) -> None:
-    """Writes a text file atomically, by a rename.
+    """Writes a text file atomically, by a rename. Raises `CannotWrite`.
 
-    The owner of the file stays as it was `before`. Raises `CannotWrite`.
+    `before` is the state of the file that is replaced. The new file gets the same owner.
     """
     with writing_to(Path(short_name(path))):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
@@ -218,6 +260,8 @@ def write_json(path: Path, value: dict[str, Any], indent: int | None = 2) -> Non
 
 
 class Export(Record):
+    """The content of `export.json`. `source` is the digest of the artifact that the export was made from."""
+
     source: Digest
     exporter: str
     versions: dict[str, str]
@@ -239,16 +283,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_export(folder: Path, root: Path) -> Export:
-    """Reads `export.json` in a folder of the store `root`, which has the name of the export's format."""
+    """Reads `export.json` in a folder of the store `root`. The folder has the name of the export's format."""
     export = read_record(Export, folder / EXPORT, root)
     listed = {file.path for file in export.files}
-    if missing := [file for file in DERIVED_FORMATS.get(folder.name, ()) if file not in listed]:
+    missing = [file for file in DERIVED_FORMATS.get(folder.name, ()) if file not in listed]
+    if missing:
         raise InvalidArtifact(f"{short_name(folder / EXPORT)} does not list {', '.join(missing)}")
     return export
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Returns an identifier of a file's version. None if there is no file."""
+    """Returns the stamp of a file, which changes with the file. None if there is no file."""
     try:
         found = path.lstat()
     except OSError:

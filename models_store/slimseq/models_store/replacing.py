@@ -29,13 +29,14 @@ OLD = "old"
 NEW = "new-"
 GITIGNORE = ".gitignore"
 POLL_SECONDS = 0.1
-# A text file is written within moments. So an older temporary file is a rest of a killed process.
+# A text file is written within moments. An older temporary file is what a killed process left.
 STALE_FILE_SECONDS = 3600.0
 
 # Work folders of this process, each with the descriptor of its lock and the number of blocks that use it.
 _held: dict[Path, tuple[int, int]] = {}
-# Stores that this process created. An empty one of them is removed with its last work folder.
-_created: set[Path] = set()
+# Root folders of stores that this process created. An empty one is removed with its last work folder.
+_created_stores: set[Path] = set()
+# Guards the two collections above against other threads.
 _guard = threading.Lock()
 
 
@@ -53,6 +54,7 @@ def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(work: Path) -> Iterator[Path]:
+    """Yields an empty folder in a work folder. At the end of the block, it is removed unless it was moved away."""
     folder = Path(tempfile.mkdtemp(prefix=NEW, dir=work))
     folder.chmod(0o755)
     try:
@@ -83,7 +85,7 @@ def remove_folder(final: Path, root: Path) -> None:
         with work_folder(final) as work, writing_to(_shown(final)), store_lock(root):
             _move(final, work / "removed")
     except CannotWrite:
-        # On a full disk the work folder cannot be created.
+        # On a full disk, no work folder can be created, but a removal is just what the user needs.
         with writing_to(_shown(final)):
             _remove_in_place(final)
 
@@ -105,30 +107,31 @@ def remove_stale_files(folder: Path) -> None:
 
 
 def _shown(final: Path) -> Path:
+    """Returns the name of an artifact or export for messages, such as `translation/original/onnx`."""
     return Path(*final.parts[-3 if final.name in DERIVED_FORMATS else -2 :])
 
 
 def _acquire(work: Path, final: Path, wait: bool) -> None:
+    """Creates a work folder and takes its lock, or counts one more user if this process has the lock already.
+
+    Raises:
+        ArtifactInUse: another process has the lock, and the caller does not wait.
+    """
     while True:
         with _guard:
             if work in _held:
-                descriptor, count = _held[work]
-                _held[work] = descriptor, count + 1
+                descriptor, users = _held[work]
+                _held[work] = descriptor, users + 1
                 return
-            root = work.parent.parent
-            if not root.exists():
-                _created.add(root)
+            _make_store_folder(work.parent.parent)
             work.parent.mkdir(parents=True, exist_ok=True)
-            if root in _created and root == OWN_STORE.absolute():
-                (root / GITIGNORE).write_text("*\n", encoding="utf-8")
-            with suppress(FileNotFoundError):  # its owner has just removed it
+            # Another process may remove the folder between the next two calls. Then they are tried again.
+            with suppress(FileNotFoundError):
                 work.mkdir(exist_ok=True)
                 lock = try_lock(work / LOCK)
                 if lock is not None:
                     _restore(work, final)
-                    for other in set(work.parent.glob(f"{TEMPORARY}*")) - {work}:
-                        with suppress(OSError):
-                            _clean(other)
+                    _clean_others(work)
                     _held[work] = lock, 1
                     return
                 if not wait:
@@ -136,29 +139,55 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def _make_store_folder(root: Path) -> None:
+    """Creates the folder of a store if there is none. Git ignores the default store."""
+    if not root.exists():
+        _created_stores.add(root)
+    root.mkdir(parents=True, exist_ok=True)
+    if root in _created_stores and root == OWN_STORE.absolute():
+        (root / GITIGNORE).write_text("*\n", encoding="utf-8")
+
+
+def _clean_others(work: Path) -> None:
+    """Removes the other work folders of a task that killed processes left."""
+    for other in set(work.parent.glob(f"{TEMPORARY}*")) - {work}:
+        with suppress(OSError):
+            _clean(other)
+
+
 def _release(work: Path, final: Path) -> None:
+    """Counts one user less. The last one removes the work folder, and the store if that is empty."""
     with _guard:
-        descriptor, count = _held[work]
-        if count > 1:
-            _held[work] = descriptor, count - 1
+        descriptor, users = _held[work]
+        if users > 1:
+            _held[work] = descriptor, users - 1
             return
         try:
             _restore(work, final)
             shutil.rmtree(work, ignore_errors=True)
-            with suppress(OSError):  # not empty
+            # `rmdir` fails if the folder of the task still has artifacts. Then the store is not empty either.
+            with suppress(OSError):
                 work.parent.rmdir()
-                # An empty store is removed if this process created it. A store that existed before stays.
-                root = work.parent.parent
-                if root in _created and not {path.name for path in root.iterdir()} - {LOCK, GITIGNORE}:
-                    for name in (LOCK, GITIGNORE):
-                        (root / name).unlink(missing_ok=True)
-                    root.rmdir()
+                _remove_empty_store(work.parent.parent)
         finally:
             del _held[work]
             os.close(descriptor)
 
 
+def _remove_empty_store(root: Path) -> None:
+    """Removes a store without artifacts if this process created it. A store that existed before stays."""
+    if root not in _created_stores:
+        return
+    own_files = (LOCK, GITIGNORE)
+    if any(path.name not in own_files for path in root.iterdir()):
+        return
+    for name in own_files:
+        (root / name).unlink(missing_ok=True)
+    root.rmdir()
+
+
 def _clean(work: Path) -> None:
+    """Restores what a killed process moved into its work folder, and removes that, unless its process is alive."""
     if not work.is_dir():
         return
     descriptor = try_lock(work / LOCK)
@@ -191,7 +220,8 @@ def _is_complete(final: Path, old: Path) -> bool:
 def _move(folder: Path, to: Path) -> None:
     """Renames a folder.
 
-    If that fails, copies and removes it: overlayfs cannot rename folders of a lower image layer.
+    On overlayfs (container images), a folder of a lower layer cannot be renamed. Then the folder is removed in place,
+    after a copy if it is an old folder that may have to be restored.
     """
     try:
         folder.replace(to)

@@ -1,11 +1,13 @@
 """Finds, reads, verifies and writes artifacts on disk.
 
 An artifact is the folder `<root>/<task>/<variant>/` with a `manifest.json`. It is written to a temporary folder and
-renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). Derived formats (`onnx/`,
-`ctranslate2/`) may be added later as exports, each with an `export.json` that has the artifact's digest and the hashes
-of the export's files. Only regular files are read, and only the store's folder itself may be a link. Served files are
-opened from a private copy, which is verified while it is made. In a store with trusted keys, artifacts and exports that
-no owner of these keys signed are errors.
+renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). A derived format (`onnx/`,
+`ctranslate2/`) may be added later as an export. The `export.json` of an export has the digest of its artifact and the
+hashes of its own files.
+
+Only regular files are read, and only the store's folder itself may be a link. Served files are opened from a private
+copy, which is verified while it is made. In a store with trusted keys, every artifact and export must have a signature
+by one of these keys.
 """
 
 import tempfile
@@ -57,7 +59,7 @@ from slimseq.models_store.replacing import (
 )
 from slimseq.models_store.trusted_keys import TrustedKeys
 
-# At most so many artifacts of a task are listed.
+# Maximum number of artifacts of a task that `scan` lists.
 MAX_VARIANTS = 500
 
 
@@ -95,15 +97,16 @@ class Store:
 
         `known` is the result of an earlier scan. A manifest in it is not read again if its file is unchanged.
         """
-        read = {(entry.folder, entry.stamp): entry for entry in known}
+        unchanged = {(entry.folder, entry.stamp): entry for entry in known}
         found = []
         for task in Task:
             entries = []
             restore_interrupted(self.root / task.value)
             for folder in sorted((self.root / task.value).glob("*/"))[:MAX_VARIANTS]:
-                stamp = None if folder.name.startswith(".") else stamp_of(folder / MANIFEST)
+                is_hidden = folder.name.startswith(".")
+                stamp = None if is_hidden else stamp_of(folder / MANIFEST)
                 if stamp is not None:
-                    entries.append(self._entry(task, folder, stamp, read.get((folder, stamp))))
+                    entries.append(self._entry(task, folder, stamp, unchanged.get((folder, stamp))))
             found += _by_root(entries)
         return found
 
@@ -137,6 +140,7 @@ class Store:
             CannotWrite: the temporary folder (`TMPDIR`) has no space for the copy.
         """
         with ExitStack() as stack:
+            # Errors of the caller's block are not caught: only the making of the copy is in the `try`.
             try:
                 scratch = tempfile.TemporaryDirectory(prefix="slimseq-", ignore_cleanup_errors=True)
                 folder = Path(stack.enter_context(scratch)) / task.value / variant
@@ -149,8 +153,8 @@ class Store:
     def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, weights of other formats are not read. With `copy`, the files are copied to this folder. Returns
-        the manifest that lists the files.
+        With `only`, a format, weights of other formats are not read. With `copy`, the files are copied to this folder.
+        Returns the manifest that lists the files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.
@@ -167,12 +171,13 @@ class Store:
         formats = DERIVED_FORMATS if only is None else [only]
         for format_name in formats:
             export = self.export_of(task, variant, format_name)
-            if export is not None:
-                if export.source != manifest.digest:
-                    raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
-                copy_to = None if copy is None else copy / format_name
-                check_files(folder / format_name, export.files, name, self.root, format_name, copy_to)
-                listed += [f"{format_name}/{file.path}" for file in export.files]
+            if export is None:
+                continue
+            if export.source != manifest.digest:
+                raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
+            copy_to = None if copy is None else copy / format_name
+            check_files(folder / format_name, export.files, name, self.root, format_name, copy_to)
+            listed += [f"{format_name}/{file.path}" for file in export.files]
         check_no_others(folder, listed, FORMATS if only is None else [only], name)
         return manifest
 
@@ -231,14 +236,15 @@ class Store:
     def rewrite_manifest(self, manifest: Manifest) -> None:
         """Replaces an artifact's manifest atomically.
 
-        It loses what others add meanwhile; `update_manifest` does not.
+        What another process has added to the manifest since it was read is lost. `update_manifest` keeps it.
         """
         self.update_manifest(manifest, lambda _: manifest)
 
     def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
         """Adds to an artifact's manifest atomically, for example new measurements. Other processes wait meanwhile.
 
-        `update` gets the manifest on disk. Other processes may have added to it since `measured` was read.
+        `measured` is the manifest as the caller read it. `update` gets the manifest that is on disk now, to which other
+        processes may have added, and returns the new one.
 
         Raises:
             InvalidArtifact: the artifact on disk has other files.
@@ -264,16 +270,23 @@ class Store:
     def remove(self, task: Task, variant: str) -> None:
         """Removes an artifact, and its manifests from the record of derived artifacts."""
         remove_folder(self._existing(task, variant), self.root)
-        with suppress(InvalidArtifact):  # what cannot be read is not made again
+        # From a record that cannot be read, `prepare` makes nothing again.
+        with suppress(InvalidArtifact):
             forget_derived(self.root, task, variant)
 
     @contextmanager
     def _replacing(self, final: Path, wait: bool = False) -> Iterator[Path]:
+        """Yields an empty folder, which replaces the folder `final` if the block raises no error."""
         with work_folder(final, wait) as work, writing_to(final.relative_to(self.root)), new_folder(work) as folder:
             yield folder
             replace_folder(folder, final, work, self.root)
 
     def _existing(self, task: Task, variant: str) -> Path:
+        """Returns the folder of an artifact, after a restoration if a process was killed while it replaced the folder.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+        """
         folder = self.folder(task, variant)
         if not (folder / MANIFEST).exists():
             restore_interrupted(folder.parent)
@@ -296,13 +309,15 @@ class Store:
             self.trusted.check(name, files, folder / SIGNATURE, self.root)
 
     def _entry(self, task: Task, folder: Path, stamp: Stamp, known: Entry | None) -> Entry:
+        """Returns the entry of a folder. `known` is an earlier entry with the same manifest file, if there is one."""
         try:
+            # A manifest that breaks the schema stays wrong. Other errors, such as a link, may have been mended.
             if known is not None and known.error is not None and isinstance(known.error.__cause__, ValidationError):
                 return known
             if known is None or known.manifest is None:
                 return Entry(task, folder.name, folder, self._manifest(task, folder), stamp=stamp)
+            # Even if the manifest is the same, its folder may have become a link, and its signature may have changed.
             with open_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}"):
-                # A folder may have become a link, and the signature may have changed where the manifest did not.
                 self._check_signature(f"{task}/{folder.name}", known.manifest.files, folder)
             return known
         except SlimseqError as error:
@@ -315,6 +330,7 @@ def _by_root(entries: Sequence[Entry]) -> list[Entry]:
 
     def key(entry: Entry) -> SortKey:
         if entry.manifest is None:
+            # The key that `sort_key` has for a root of this name.
             return entry.variant != "original", entry.variant, False, "", False, entry.variant
         return sort_key(entry.manifest, manifests)
 

@@ -117,7 +117,7 @@ async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, 
 
         with pytest.raises(NotFound):
             await service.get(jobs[0].id)
-        listed = await service.list(None, 10)
+        listed = await service.list_page(None, 10)
         assert [job.id for job in listed.evaluations] == [jobs[2].id, jobs[1].id]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from slimseq.answers import ExperimentConclusion, PairReport, RatingDifference, Verdict
 from slimseq.app.experiments.report import (
+    EQUAL_WIN_RATE,
     MEASURES,
-    TIE,
     ArmRecord,
     PairRecord,
     conclusion,
@@ -36,7 +36,7 @@ def concluded(
 ) -> ExperimentConclusion:
     """Concludes from votes for the first arm, the second one, or both: a tie."""
     counts, records = Counter(votes), records or {arm.variant: ArmRecord() for arm in ARMS}
-    rate = WinRate(wins=counts["original"] + TIE * counts["both"], votes=len(votes))
+    rate = WinRate(wins=counts["original"] + EQUAL_WIN_RATE * counts["both"], votes=len(votes))
     pairs = {("original", "compact"): PairRecord(rate, counts["both"])}
     return conclusion(ARMS, pair_reports(ARMS, records, pairs, margin))
 
@@ -76,8 +76,9 @@ def test_an_arm_that_wins_65_percent_of_the_votes_is_ahead(count: int, ties: flo
 
 @cache
 def names_an_arm(wins: float, votes: int) -> bool:
-    """Whether so many wins of so many votes do. Many experiments come to the same numbers."""
-    return verdict(WinRate(wins=wins, votes=votes).interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
+    """Whether a verdict names an arm after so many wins. Cached, since many experiments come to the same numbers."""
+    interval = WinRate(wins=wins, votes=votes).interval(ALPHA / MEASURES)
+    return verdict(interval, 0.02, EQUAL_WIN_RATE) in ("ahead", "behind")
 
 
 @pytest.mark.parametrize("ties", [0.0, 0.3, 0.9])
@@ -87,7 +88,7 @@ def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_nam
         # What `pair_reports` does with two arms, vote by vote.
         wins, has_named = 0.0, False
         for votes, vote in enumerate(drawn(400, 0.5, seed, ties), 1):
-            wins += TIE if vote == "both" else float(vote == "original")
+            wins += EQUAL_WIN_RATE if vote == "both" else float(vote == "original")
             has_named |= names_an_arm(wins, votes)
         assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
         named += has_named

@@ -1,3 +1,5 @@
+"""What a comparison adds to the responses of variants: agreement with a reference, and word diffs."""
+
 from slimseq.answers import FailedVariant, Output, Timings
 from slimseq.app.errors import ShuttingDown
 from slimseq.app.generate.comparison import MAX_CHARACTERS, compare_with, reference_among, word_diff
@@ -35,21 +37,24 @@ def test_results_are_compared_with_the_reference_and_failures_stay() -> None:
     original = response("original", "Guten Morgen.", "Es regnet.")
     failed = FailedVariant(variant="pruned", error=problem_of(ShuttingDown()))
 
-    first, other, last = compare_with(original, [original, response("compact", "Guten Morgen.", "Es schneit."), failed])
+    compact = response("compact", "Guten Morgen.", "Es schneit.")
 
-    assert first.agreement is None and first.diff is None  # type: ignore[union-attr]
-    agreement = other.agreement  # type: ignore[union-attr]
-    assert agreement is not None and (agreement.reference, agreement.metric, agreement.exact) == (
-        "original",
-        "chrf",
-        0.5,
-    )
+    reference_result, compact_result, failed_result = compare_with(original, [original, compact, failed])
+
+    # Nothing is compared with itself.
+    assert reference_result.agreement is None  # type: ignore[union-attr]
+    assert reference_result.diff is None  # type: ignore[union-attr]
+    agreement = compact_result.agreement  # type: ignore[union-attr]
+    assert agreement is not None
+    # One of two outputs is equal.
+    assert (agreement.reference, agreement.metric, agreement.exact) == ("original", "chrf", 0.5)
     assert 0.5 < agreement.similarity < 1
-    assert last is failed
+    assert failed_result is failed
 
 
 def test_very_long_outputs_are_not_compared() -> None:
-    long = "Wort " * (MAX_CHARACTERS // 5 + 1)
+    word = "Wort "
+    long = word * (MAX_CHARACTERS // len(word) + 1)
 
     [_, other] = compare_with(response("original", long), [response("original", long), response("compact", long)])
 

@@ -9,17 +9,27 @@ from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary_files import read_glossary_file
 
 
-def test_a_broken_file_is_read_once_and_the_folder_may_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_file_is_read_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Mock(side_effect=read_glossary_file)
     monkeypatch.setattr("slimseq.app.generate.glossaries.read_glossary_file", reads)
     folder = GlossaryFolder(tmp_path)
 
+    # A term may have one target only.
     (tmp_path / "a.csv").write_text("garden,Hof\ngarden,Park")
     for _ in range(3):
         with pytest.raises(InvalidPrompt, match="two targets"):
             folder.named("a")
     (tmp_path / "a.csv").write_text("garden,Hof")
-    assert len(folder.named("a")) == 1 and reads.call_count == 2
+
+    assert len(folder.named("a")) == 1
+    assert reads.call_count == 2
+
+
+def test_a_folder_that_vanished_has_no_glossaries(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("garden,Hof")
+    folder = GlossaryFolder(tmp_path)
+    assert [each.name for each in folder.listed().glossaries] == ["a"]
 
     shutil.rmtree(tmp_path)
+
     assert folder.listed().glossaries == []

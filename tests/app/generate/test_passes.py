@@ -1,3 +1,5 @@
+"""Further passes of rows: where the work on their texts runs, and how many rows are generated for equal sentences."""
+
 import json
 import threading
 from collections import Counter
@@ -23,18 +25,22 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("prompt", "thread"),
     [
-        (Prompt(["It is 7."]), "MainThread"),
-        (Prompt([f"It is 7, {'and the house is big, ' * 500}"]), "planner usual_0"),
-        (Prompt([f"It is {'**very** ' * 60} late."], format="markdown"), "planner usual_0"),
+        pytest.param(Prompt(["It is 7."]), "MainThread", id="short"),
+        pytest.param(Prompt([f"It is 7, {'and the house is big, ' * 500}"]), "planner usual_0", id="truncated"),
+        pytest.param(
+            Prompt([f"It is {'**very** ' * 60} late."], format="markdown"), "planner usual_0", id="much markup"
+        ),
     ],
 )
-async def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
+async def test_further_passes_of_long_sentences_are_planned_on_a_thread(
     translator: TextGenerator, planner: Planner, batching: StaticBatching, prompt: Prompt, thread: str
 ) -> None:
-    found = TextOutput("Es ist 7.", "eos", 4, 3, False)
+    output = TextOutput("Es ist 7.", "eos", 4, 3, False)
     threads: list[str] = []
 
-    class Noted(Passes):
+    class RecordsThreads(Passes):
+        """Two passes that keep the thread on which they receive outputs."""
+
         def __init__(self) -> None:
             super().__init__()
             self.inputs = ["It is 7."]
@@ -42,18 +48,18 @@ async def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
         def _take(self, outputs: Sequence[TextOutput]) -> None:
             threads.append(threading.current_thread().name)
             if len(threads) == 2:
-                self._finish(found)
+                self._finish(output)
 
     planned = plan(translator, prompt, max_rows=4096)
-    planned.passes[0] = Noted()
+    planned.passes[0] = RecordsThreads()
     passes = RowPasses(translator, planned)
-    await run_passes(passes, batching, [(0, found)], Due.within(60), planner)
+    await run_passes(passes, batching, [(0, output)], Due.within(60), planner)
 
-    assert passes.outputs[0] == found
+    assert passes.outputs[0] == output
     assert threads == [thread, thread]
 
 
-async def test_the_further_passes_of_equal_sentences_are_generated_once_two_sentences_at_a_time(
+async def test_equal_sentences_share_further_passes_within_a_group_of_sentences(
     translator: TextGenerator, planner: Planner, echo: EchoGenerator, batching: StaticBatching, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("slimseq.app.generate.planner.ROWS_TOGETHER", 2)
@@ -64,19 +70,23 @@ async def test_the_further_passes_of_equal_sentences_are_generated_once_two_sent
     await run_passes(passes, batching, first, Due.within(10), planner)
 
     outputs = passes.in_order
+    # Two further passes of the first two sentences, then two of the third one. Equal rows of a pass are generated once.
     assert [len(batch) for batch in echo.batches] == [1, 1, 1, 1]
-    assert len(outputs) == 3 and len({output.text for output in outputs}) == 1
+    assert len(outputs) == 3
+    assert len({output.text for output in outputs}) == 1
     assert "7" in outputs[0].text
 
 
-@pytest.mark.parametrize(("is_sampled", "generated"), [(False, 1), (True, 3)])
-async def test_equal_sentences_of_a_stream_share_their_further_passes(
+@pytest.mark.parametrize(
+    ("is_sampled", "sentences_with_passes"), [pytest.param(False, 1, id="greedy"), pytest.param(True, 3, id="sampled")]
+)
+async def test_equal_sentences_of_a_stream_share_their_further_passes_unless_they_are_sampled(
     translator: TextGenerator,
     planner: Planner,
     echo: EchoGenerator,
     batching: StaticBatching,
     is_sampled: bool,
-    generated: int,
+    sentences_with_passes: int,
 ) -> None:
     prompt = Prompt(["Mail a@b.org. Mail a@b.org.", "Mail a@b.org."], options={"do_sample": is_sampled, "num_beams": 1})
     planned, due = plan(translator, prompt, max_rows=4096), Due.within(10)
@@ -86,15 +96,17 @@ async def test_equal_sentences_of_a_stream_share_their_further_passes(
         answered.append(generated)
         return cast(GenerationResponse, {})
 
-    # Its texts are the lengths of rows, so that all spans are wrong.
+    # The outputs of `EchoGenerator` are the lengths of rows, so that all spans are missing and all passes are needed.
     stream = EventStream(batching, translator, planned, due, planner)
     request = batching.submit(QueuedRequest(planned.rows, planned.options, due, stream))
     events = [event.decode() async for event in stream.events(request, answer, lambda error: None)]
 
+    # Three first passes, and two further ones of each sentence that has its own.
+    assert sum(map(len, echo.batches)) == 3 + 2 * sentences_with_passes
     pieces = [json.loads(event.split("data: ")[1]) for event in events[:-1]]
-    texts = Counter[int]()
+    addresses_of_texts = Counter[int]()
     for piece in pieces:
-        texts[piece["index"]] += piece["text"].count("a@b.org")
-    assert sum(map(len, echo.batches)) == 3 + 2 * generated
-    assert texts == {0: 2, 1: 1} and "event: done" in events[-1]
+        addresses_of_texts[piece["index"]] += piece["text"].count("a@b.org")
+    assert addresses_of_texts == {0: 2, 1: 1}
+    assert "event: done" in events[-1]
     assert all("a@b.org" in output.text for output in answered[0].outputs)

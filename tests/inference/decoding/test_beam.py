@@ -25,7 +25,7 @@ def test_rows_go_on_with_what_they_hold() -> None:
         assert found.origins is not None and found.origins.shape == (INPUTS, BEAMS)
         moves += int((found.origins != np.arange(BEAMS)).sum())
         fed = [fed[place * BEAMS + beam] for place in range(INPUTS) for beam in found.origins[place]]
-        held = search._running.ids.reshape(INPUTS * BEAMS, -1)[:, : step + 1]
+        held = search._open.ids.reshape(INPUTS * BEAMS, -1)[:, : step + 1]
         assert held.tolist() == fed
 
     assert moves > STEPS

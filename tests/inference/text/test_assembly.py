@@ -3,7 +3,7 @@ from collections import defaultdict
 import pytest
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.assembly import Assembly, Piece, certain
+from slimseq.inference.text.assembly import Assembly, TextPiece, certain
 from slimseq.inference.text.sentences import SegmentedText, split_sentences, whole
 from slimseq.inference.tokenizer import TextStream
 
@@ -26,7 +26,7 @@ def output(text: str) -> TextOutput:
     return TextOutput(text, "eos", 1, 1, False)
 
 
-def joined(pieces: list[Piece]) -> dict[int, str]:
+def joined(pieces: list[TextPiece]) -> dict[int, str]:
     texts: dict[int, str] = defaultdict(str)
     for piece in pieces:
         texts[piece.index] += piece.text
@@ -38,7 +38,7 @@ def test_tokens_are_sent_as_they_come() -> None:
 
     pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)] + [assembly.on_row(0, output("Guten Morgen."))]
 
-    assert pieces == [[Piece(0, "Guten")], [Piece(0, " Morgen.")], [], []]
+    assert pieces == [[TextPiece(0, "Guten")], [TextPiece(0, " Morgen.")], [], []]
 
 
 def test_a_later_sentence_waits_for_those_before_it() -> None:
@@ -49,16 +49,16 @@ def test_a_later_sentence_waits_for_those_before_it() -> None:
     ended = assembly.on_token(0, 7) + assembly.on_token(0, EOS)
     rest = assembly.on_token(1, 2) + assembly.on_token(1, EOS)
 
-    assert held_back == [] and first == [Piece(0, "Ein")]
-    assert ended == [Piece(0, " Hund."), Piece(0, "\n\nGuten")]
+    assert held_back == [] and first == [TextPiece(0, "Ein")]
+    assert ended == [TextPiece(0, " Hund."), TextPiece(0, "\n\nGuten")]
     assert joined(rest) == {0: " Morgen. Wie geht's?"}
 
 
 def test_texts_grow_side_by_side() -> None:
     assembly = Assembly([whole("x"), whole("y")], WordStream, EOS)
 
-    assert assembly.on_token(1, 1) == [Piece(1, "Guten")]
-    assert assembly.on_token(0, 6) == [Piece(0, "Ein")]
+    assert assembly.on_token(1, 1) == [TextPiece(1, "Guten")]
+    assert assembly.on_token(0, 6) == [TextPiece(0, "Ein")]
 
 
 def test_rows_alone_add_up_to_the_joined_text_in_any_order() -> None:
@@ -93,7 +93,7 @@ def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
 
     pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)]
 
-    assert pieces == [[Piece(0, "Guten")], [], [Piece(0, " Morgen.")]]
+    assert pieces == [[TextPiece(0, "Guten")], [], [TextPiece(0, " Morgen.")]]
 
 
 def test_tokens_of_a_held_row_are_not_sent() -> None:
@@ -109,7 +109,7 @@ def test_tokens_of_a_held_row_are_not_sent() -> None:
 def test_a_text_without_rows_is_sent_at_the_beginning() -> None:
     assembly = Assembly([SegmentedText([], "42\n"), whole("x")], WordStream, EOS)
 
-    assert assembly.begin() == [Piece(0, "42\n")]
+    assert assembly.begin() == [TextPiece(0, "42\n")]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.assembly import DocumentAssembly, Piece
+from slimseq.inference.text.assembly import DocumentAssembly, TextPiece
 from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.sentences import split_sentences
@@ -18,7 +18,7 @@ class Stream:
         self.sentences = [segment.text for text in segmented for segment in text.segments]
         self.assembly = DocumentAssembly(self.documents, segmented)
 
-    def pieces(self, *rows: int) -> list[Piece]:
+    def pieces(self, *rows: int) -> list[TextPiece]:
         """Returns the pieces that these rows complete."""
 
         for row in rows:
@@ -34,8 +34,8 @@ def test_a_piece_comes_once_all_sentences_of_a_part_are_translated() -> None:
     third = stream.pieces(2)
 
     assert first == []
-    assert second == [Piece(0, "<p>ONE. TWO.")]
-    assert third == [Piece(0, "</p><p>THREE."), Piece(0, "</p>")]
+    assert second == [TextPiece(0, "<p>ONE. TWO.")]
+    assert third == [TextPiece(0, "</p><p>THREE."), TextPiece(0, "</p>")]
 
 
 def test_a_later_part_waits_for_those_before_it() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, repetition
+from slimseq.inference.text.warnings import Compared, TextWarning, output_warnings, repetition
 from slimseq.models_store.manifest import Task
 from tests.cpu_time import cpu_seconds
 from tests.inference.text.samples import FOREIGN, tables_of
@@ -40,7 +40,7 @@ def test_a_sentence_is_named_by_its_number() -> None:
 
     found = output_warnings(Task.TRANSLATION, PAIR, "Come in. Go away. Go away.", [good, empty, empty])
 
-    assert found == [OutputWarning("length", "Sentence 2 (1 more): The output is empty.")]
+    assert found == [TextWarning("length", "Sentence 2 (1 more): The output is empty.")]
 
 
 def test_what_was_lost_is_named_once_and_shortened() -> None:
@@ -58,9 +58,7 @@ def test_numbers_are_compared_only_where_protection_has_not_looked() -> None:
     looked, unseen = Compared(source, output, lost=()), Compared(source, output)
 
     assert output_warnings(Task.TRANSLATION, PAIR, source, [looked]) == []
-    assert output_warnings(Task.TRANSLATION, PAIR, source, [unseen]) == [
-        OutputWarning("lost", "Not in the output: 17.")
-    ]
+    assert output_warnings(Task.TRANSLATION, PAIR, source, [unseen]) == [TextWarning("lost", "Not in the output: 17.")]
 
 
 def test_of_many_lost_numbers_the_first_are_named() -> None:
@@ -100,15 +98,15 @@ def test_a_summary_with_a_number_of_its_own_is_warned_about() -> None:
 
     [warning] = output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part])
 
-    assert warning == OutputWarning("number", "Not in the text: 2031.")
+    assert warning == TextWarning("number", "Not in the text: 2031.")
 
 
 def test_a_summary_with_a_broken_number_and_a_weekday_of_its_own_is_warned_about() -> None:
     part = Compared("The fund paid 1.61 billion euros on Friday.", "The fund paid on Thursday.61 billion euros.")
 
     assert output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part]) == [
-        OutputWarning("number", "Not in the text: .61."),
-        OutputWarning("date", "Not in the text: Thursday."),
+        TextWarning("number", "Not in the text: .61."),
+        TextWarning("date", "Not in the text: Thursday."),
     ]
 
 
@@ -118,7 +116,7 @@ def test_a_summary_that_ends_in_mid_sentence_is_warned_about() -> None:
     )
 
     assert output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part]) == [
-        OutputWarning("unfinished", "The output ends in mid-sentence: “said that the num”.")
+        TextWarning("unfinished", "The output ends in mid-sentence: “said that the num”.")
     ]
 
 

@@ -1,7 +1,10 @@
-"""Runs transactions on the database, in threads, with a bounded time.
+"""Runs transactions on the database, SQLite or PostgreSQL, in threads and with a bounded time.
 
-Everything that fails because of the database itself is a `DatabaseUnavailable`, after which the next transaction tries
-again. The first transaction that reaches the database migrates it, so a service starts, and serves, without it.
+A service starts and serves without its database. The first transaction that reaches the database creates or migrates
+its tables. A transaction that fails because of the database itself raises `DatabaseUnavailable`; the next one tries
+again.
+
+`slimseq.app.database.tables` has the base of the tables. Each feature has its tables and queries in its `rows` module.
 """
 
 import asyncio
@@ -29,22 +32,27 @@ from sqlalchemy.orm import Session
 from slimseq.app.database.tables import Table
 from slimseq.app.errors import DatabaseUnavailable
 
-# Of a transaction, with the time that it waits for a connection, a lock and a thread.
+# Maximum duration of a transaction, with the time that it waits for a connection, a lock and a thread.
 TIMEOUT_SECONDS = 5.0
-# Below it, so that the reason is known before the time is over.
+# Maximum wait for a connection or a lock. It is below `TIMEOUT_SECONDS`, so that the log says what was waited for.
 LOCK_SECONDS = 3
+# Transactions at once.
 THREADS = 4
+# Pause while another process holds the lock that WAL mode needs.
 RETRY_SECONDS = 0.05
-# Of two failures in the log. On a full disk some transactions succeed between those that fail.
+# Minimum time between two failures in the log. On a full disk some transactions succeed between those that fail.
 LOG_SECONDS = 60.0
-# Of a file beside SQLite's, which is removed when the disk is full, so that deletions go on: what SQLite deletes, it
-# first writes to its log. The log has up to 4 MiB of several transactions, or 8 of the deletion of 1,000 articles.
+# Size of a file beside SQLite's that keeps space on the disk. It is removed when the disk is full, so that deletions
+# work: SQLite first writes to its log what it deletes. The log has up to 4 MiB of several transactions, or 8 MiB of the
+# deletion of 1,000 articles.
 RESERVED_BYTES = 16 * 1024**2
-# Identifies the migration among the advisory locks of a PostgreSQL database.
+# The file is made only if this much is free, so that it does not fill a small disk itself.
+MIN_FREE_BYTES = 4 * RESERVED_BYTES
+# Identifies the migration among the advisory locks of a PostgreSQL database. The number itself means nothing.
 MIGRATION_LOCK = 0x51153E9
 
-# `sqlite3.Error` is raised by what SQLAlchemy does not run.
-BROKEN = (database_errors.DBAPIError, database_errors.TimeoutError, sqlite3.Error, OSError, CommandError)
+# The errors of a database that cannot be used. SQLite raises `sqlite3.Error` where SQLAlchemy does not run a statement.
+UNAVAILABLE = (database_errors.DBAPIError, database_errors.TimeoutError, sqlite3.Error, OSError, CommandError)
 
 Result = TypeVar("Result")
 Work = Callable[[Session], Result]
@@ -61,14 +69,15 @@ class Database:
     def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         self._timeout_seconds = timeout_seconds
-        # Of SQLite's file.
+        # SQLite's file, and the file that keeps space on the disk for it. None for PostgreSQL.
         self._path = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
         self._reserve = self._path and self._path.with_name(f"{self._path.name}-reserve")
         self._engine = _sqlite_engine(url) if self._path else _postgresql_engine(url)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
-        self._file: tuple[int, int] | None = None
+        # The file that was migrated, see `_file_now`.
+        self._migrated_file: tuple[int, int] | None = None
         self._is_available = True
         self._logged_at = -LOG_SECONDS
 
@@ -77,6 +86,7 @@ class Database:
         try:
             result = await self.run(work)
         except DatabaseUnavailable as error:
+            # SQLite says "database or disk is full".
             if self._reserve is None or "full" not in str(error.__cause__):
                 raise
             self._reserve.unlink(missing_ok=True)
@@ -93,23 +103,25 @@ class Database:
         decision = threading.Lock()
         future = self._threads.submit(self.transact, work, writes=writes, decision=decision)
         result = asyncio.wrap_future(future)
-        # Nobody else reads the error of one that is given up.
+        # Reads the error of a transaction that is given up. Else asyncio would log that nobody did.
         result.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait([result], timeout=self._timeout_seconds)
         finally:
+            # Also if the caller was cancelled while it waited.
             is_given_up = not result.done() and decision.acquire(blocking=False)
             if is_given_up:
                 future.cancel()
         if is_given_up:
             raise self._unavailable(f"no answer within {self._timeout_seconds:g} s")
-        # If it is being committed, that is known soon.
+        # The transaction has ended, or is being committed, which takes little time.
         return await result
 
     def transact(self, work: Work[Result], *, writes: bool = True, decision: "threading.Lock | None" = None) -> Result:
         """Runs a transaction in this thread. Arguments and errors are those of `run`.
 
-        Who acquires the `decision` first decides: the transaction, which is committed, or its caller, who gives it up.
+        `decision` is a lock that nobody releases. If the transaction acquires it first, it is committed; if its caller
+        does, the transaction is given up and rolled back.
         """
         try:
             self._migrate_once()
@@ -119,8 +131,9 @@ class Database:
                 if decision is not None and not decision.acquire(blocking=False):
                     session.rollback()
         except (database_errors.IntegrityError, database_errors.DataError):
+            # They say something about the values, and nothing about the database.
             raise
-        except BROKEN as error:
+        except UNAVAILABLE as error:
             raise self._unavailable(str(error)) from error
         if not self._is_available:
             self._is_available = True
@@ -133,37 +146,45 @@ class Database:
         self._engine.dispose()
 
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
+        """Returns the error to raise. The first one, and at most one in `LOG_SECONDS`, is logged with its reason."""
         if self._is_available and time.monotonic() - self._logged_at >= LOG_SECONDS:
-            self._is_available, self._logged_at = False, time.monotonic()
+            self._is_available = False
+            self._logged_at = time.monotonic()
             shown = self._path.name if self._path else self.url.render_as_string(hide_password=True)
             logger.warning("the database is not available", extra={"database": shown, "reason": reason})
         return DatabaseUnavailable()
 
     def _migrate_once(self) -> None:
-        if self._is_migrated and self._file == self._file_now():
+        """Migrates the database, unless this was done and SQLite's file is still the same."""
+        if self._is_migrated and self._migrated_file == self._file_now():
             return
         with self._migration:
-            if self._is_migrated and self._file != self._file_now():
+            if self._is_migrated and self._migrated_file != self._file_now():
                 # Somebody deleted or replaced the file. What open connections write to the old one is lost.
                 logger.warning("the file of the database was replaced")
                 self._engine.dispose()
                 self._is_migrated = False
+            # Another thread may have migrated while this one waited for the lock.
             if not self._is_migrated:
-                if self._path:
-                    # It holds users' texts: nobody else may read it.
-                    self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-                    _turn_on_wal(self._engine)
-                with self._engine.begin() as connection:
-                    _migrate(connection)
-                self._file = self._file_now()
-                self._is_migrated = True
-                self._reserve_space()
+                self._create_and_migrate()
+
+    def _create_and_migrate(self) -> None:
+        if self._path:
+            # The file holds users' texts: nobody else may read it.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            _turn_on_wal(self._engine)
+        with self._engine.begin() as connection:
+            _migrate(connection)
+        self._migrated_file = self._file_now()
+        self._is_migrated = True
+        self._reserve_space()
 
     def _reserve_space(self) -> None:
-        # macOS has no `posix_fallocate`. A disk with little space is left to others.
+        """Makes the file that keeps space on the disk, if there is none and the disk has enough space."""
+        # Without this file, only deletions on a full disk fail. macOS has no `posix_fallocate` (`AttributeError`).
         with contextlib.suppress(OSError, AttributeError):
-            if self._reserve and shutil.disk_usage(self._reserve.parent).free > 4 * RESERVED_BYTES:
+            if self._reserve and shutil.disk_usage(self._reserve.parent).free > MIN_FREE_BYTES:
                 with open(self._reserve, "ab", opener=functools.partial(os.open, mode=0o600)) as file:
                     os.posix_fallocate(file.fileno(), 0, RESERVED_BYTES)
 
@@ -181,14 +202,16 @@ def default_url(store: Path) -> URL:
     It is not beside the artifacts, which may be installed, shared or read-only. Every store has its own file, so that
     no service runs an evaluation of another store.
     """
-    state = Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state")
-    place = store.resolve()
-    name = f"{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.db"
-    return URL.create("sqlite", database=str(state / "slimseq" / name))
+    state_folder = Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state")
+    store_path = store.resolve()
+    # The hash distinguishes stores whose folders have the same name.
+    name = f"{store_path.name}-{hashlib.sha256(os.fsencode(store_path)).hexdigest()[:8]}.db"
+    return URL.create("sqlite", database=str(state_folder / "slimseq" / name))
 
 
-def database_url(given: str) -> URL:
-    url = make_url(given)
+def database_url(setting: str) -> URL:
+    """Returns the URL of the setting `SLIMSEQ_DATABASE_URL`, with the driver that is installed for PostgreSQL."""
+    url = make_url(setting)
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 
 
@@ -196,17 +219,17 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        # A container's user may have none.
+        # A user of a container may have no home. The database is then unavailable, and the service serves without it.
         return Path("/nonexistent")
 
 
-# Errors of both engines hide parameters: they are logged, and texts of users are parameters.
+# Both engines have `hide_parameters`: their errors are logged, and texts of users are parameters.
 def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": LOCK_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
-        # Transactions begin below, and not with the first statement that writes.
+        # Turns off that Python begins a transaction with the first statement that writes. `begin` does it.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         # Deleted texts are overwritten.
@@ -224,7 +247,7 @@ def _sqlite_engine(url: URL) -> Engine:
 def _turn_on_wal(engine: Engine) -> None:
     """Lets readers and a writer run at the same time, from now on (https://sqlite.org/wal.html).
 
-    SQLite does not wait by itself while another process does the same.
+    Another process may do the same at this time. SQLite does not wait for it by itself, hence the loop.
     """
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
@@ -239,7 +262,8 @@ def _turn_on_wal(engine: Engine) -> None:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    # Not as a parameter of the server, which a connection pooler such as PgBouncer may refuse.
+    # The limits are set in each transaction (`begin`), and not as options of the connection: a connection pooler such
+    # as PgBouncer may refuse these.
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -265,7 +289,7 @@ def _migrate(connection: Connection) -> None:
     scratch"). `slimseq.app.services` imports all features, whose `rows` declare them.
     """
     if connection.dialect.name == "postgresql":
-        # The limit of other transactions would end the migration of a large table each time.
+        # The limit of other transactions would end the migration of a large table again and again.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})

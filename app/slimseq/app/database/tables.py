@@ -1,7 +1,7 @@
-"""The base of all tables, column types that read the same from SQLite and PostgreSQL, and queries of several features.
+"""The base of all tables, column types that SQLite and PostgreSQL read back alike, and queries that features share.
 
-Each feature has its tables in its `rows` module. A change there needs a migration in `migrations/versions`, for the
-databases that are there.
+Each feature has its tables in its `rows` module. A change of a table needs a migration in `migrations/versions` as
+well, for the databases that exist already.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,10 @@ class ShortText(TypeDecorator[str]):
 
 
 class Table(DeclarativeBase):
-    """What all tables share: the types of their columns. Names of tasks, variants and statuses, and ids, are short."""
+    """What all tables share: the types of their columns.
+
+    A column of type `str` has at most 64 characters: ids, and names of tasks, variants and statuses are short.
+    """
 
     type_annotation_map = {  # noqa: RUF012
         str: ShortText(64),
@@ -61,7 +64,7 @@ class Table(DeclarativeBase):
 
 
 class Numbered(Table):
-    """Rows that the database numbers in the order in which they come."""
+    """Rows that the database numbers in the order of their insertion."""
 
     __abstract__ = True
 
@@ -78,13 +81,16 @@ def newest_first(
 
     `before` selects only rows with a smaller number.
     """
-    # One more shows whether there is a next page.
+    # One row more than the page shows whether there is a next page.
     query = select(table).order_by(table.number.desc()).limit(limit + 1)
-    rows = session.scalars(query if before is None else query.where(table.number < before)).all()
-    return rows[:limit], rows[limit - 1].number if len(rows) > limit else None
+    if before is not None:
+        query = query.where(table.number < before)
+    rows = session.scalars(query).all()
+    before_of_next = rows[limit - 1].number if len(rows) > limit else None
+    return rows[:limit], before_of_next
 
 
 def insert_into(session: Session, table: type[Table]) -> sqlite.Insert | postgresql.Insert:
-    """Returns an insert that can say what happens to rows that are there."""
+    """Returns an INSERT of the database's own dialect, which has `ON CONFLICT` for rows that exist already."""
     is_postgresql = session.get_bind().dialect.name == "postgresql"
     return postgresql.insert(table) if is_postgresql else sqlite.insert(table)

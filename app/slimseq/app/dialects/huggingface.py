@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest
+from slimseq.app.generate.call import Call
 from slimseq.app.generate.routes import GENERATION_PARAMETERS, call_from
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
@@ -25,7 +26,6 @@ from slimseq.app.generate.schemas import (
     Texts,
     TranslateRequest,
 )
-from slimseq.app.generate.service import Call
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, requires
 from slimseq.app.http.keys import Scope

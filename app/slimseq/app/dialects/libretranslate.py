@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from slimseq.app.generate.call import Call
 from slimseq.app.generate.routes import choice_from, terms_from
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
-from slimseq.app.generate.service import Call
 from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
 from slimseq.app.http.dependencies import admit_by_key
 from slimseq.app.http.problems import describe, headers_of, problem_of

@@ -1,12 +1,17 @@
 """The program of one evaluation: a process that may be killed at any time.
 
-`slimseq.app.evaluations.runner` starts it. It reads JSON lines from standard input, which stays open while the service
-runs: the store and the `Claim`, a line for each `sample` and `output` that is known already, and then `null`.
-It writes JSON lines to standard output:
+`slimseq.app.evaluations.runner` starts the process, which generates the outputs and computes the results. It opens no
+database: what it needs arrives as JSON lines on standard input, in this order:
 
-- `samples`: some samples of a named data set, several times, and `sample_count` after the last;
-- `outputs` of a variant and the `progress`, several times;
-- the `result`; or the class name of an `error` with its `detail`; or the traceback of a `crash`.
+1. the `store`, and the `Claim` as `evaluation`;
+2. a `sample` or an `output` a line, as far as the database has some;
+3. `null`. Standard input then stays open while the service runs.
+
+It answers with JSON lines on standard output:
+
+1. only if the samples of a named data set are not stored: `samples`, several times, and then `sample_count`;
+2. `outputs` of a variant and the `progress`, several times;
+3. the `result`; or the class name of an `error` with its `detail`; or the traceback of a `crash`.
 """
 
 import json
@@ -35,13 +40,14 @@ from slimseq.inference.text.warnings import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 
+# Threads of a generator. An evaluation has no hurry, and live requests need the cores.
 THREADS = 1
-# No limit: the number of words in a text bounds its sentences.
+# In effect no limit: the maximum number of words in a text bounds its sentences.
 MAX_ROWS = 1_000_000
-# Samples of one message, so that the service does not parse long lines.
-PIECE_SAMPLES = 50
-# What is stored of an output. It can be made again from them.
-STORED = ("text", "finish_reason", "input_tokens", "output_tokens", "truncated")
+# Samples in one message, so that the service does not parse long lines.
+MESSAGE_SAMPLES = 50
+# The fields of a `TextOutput` that the database stores. They suffice to make it again.
+STORED_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "truncated")
 
 
 def main() -> None:
@@ -49,13 +55,15 @@ def main() -> None:
     write = message_writer()
     samples: list[Example] = []
     outputs: list[Message] = []
-    with os.fdopen(0, "rb", closefd=False) as given:
-        order = json.loads(given.readline())
-        while known := json.loads(given.readline() or "null"):
-            if "sample" in known:
-                samples.append(Example(*known["sample"]))
+    # Not `sys.stdin`: see `_end_with_input`.
+    with os.fdopen(0, "rb", closefd=False) as lines:
+        order = json.loads(lines.readline())
+        # An empty line is the end of the input: the service has died.
+        while stored := json.loads(lines.readline() or "null"):
+            if "sample" in stored:
+                samples.append(Example(*stored["sample"]))
             else:
-                outputs.append(known["output"])
+                outputs.append(stored["output"])
     threading.Thread(target=_end_with_input, daemon=True, name="end with input").start()
     try:
         claimed, store = Claim(**order["evaluation"]), open_store(order["store"])
@@ -79,6 +87,11 @@ class ComparedOutput(TextOutput):
 
 
 class OutputWriter:
+    """Sends the outputs of variants to the service as they come, each with its score, warnings and confidence.
+
+    `tallies` has the outputs that were stored before, so that `evaluate` generates only the others.
+    """
+
     def __init__(
         self, claimed: Claim, samples: Sequence[Example], manifests: Mapping[str, Manifest], write: Write
     ) -> None:
@@ -86,29 +99,38 @@ class OutputWriter:
         self._samples = samples
         self._manifests = manifests
         self._write = write
-        self._done, self._texts = 0, len(samples) * len(claimed.variants)
+        self._done_count = 0
+        self._all_count = len(samples) * len(claimed.variants)
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
     def restore(self, outputs: Sequence[dict[str, Any]]) -> None:
+        """Takes the outputs that the database has."""
         for output in outputs:
             tally = self.tallies[output["variant"]]
-            tally.outputs[output["sample"]] = TextOutput(**{name: output[name] for name in STORED})
+            tally.outputs[output["sample"]] = TextOutput(**{name: output[name] for name in STORED_FIELDS})
             tally.seconds += output["seconds"]
-        self._done = len(outputs)
+        self._done_count = len(outputs)
 
-    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+    def write_outputs(self, variant: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+        """Sends the outputs of a batch, by the number of the sample. `seconds` is the time of the batch."""
         rows = []
         for number, output in outputs.items():
-            score = 100 * agreement(self._task, output.text, self._samples[number].target).similarity
-            share = {"variant": system, "sample": number, "score": score, "seconds": seconds / len(outputs)}
-            own = {name: getattr(output, name) for name in STORED}
-            rows.append({**own, **share, **self._judged(system, number, output)})
-        self._done += len(outputs)
-        self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
+            rows.append(
+                {
+                    **{name: getattr(output, name) for name in STORED_FIELDS},
+                    "variant": variant,
+                    "sample": number,
+                    "score": 100 * agreement(self._task, output.text, self._samples[number].target).similarity,
+                    "seconds": seconds / len(outputs),
+                    **self._warnings_and_confidence(variant, number, output),
+                }
+            )
+        self._done_count += len(outputs)
+        self._write({"outputs": rows, "progress": round(self._done_count / self._all_count, 4)})
 
-    def _judged(self, system: str, number: int, output: TextOutput) -> dict[str, Any]:
+    def _warnings_and_confidence(self, variant: str, number: int, output: TextOutput) -> dict[str, Any]:
         assert isinstance(output, ComparedOutput)
-        manifest = self._manifests[system]
+        manifest = self._manifests[variant]
         found = output_warnings(self._task, manifest.languages, self._samples[number].source, output.parts)
         return make_output(output, found, manifest).model_dump(include={"warnings", "confidence"})
 
@@ -123,18 +145,18 @@ def _run(
     task = Task(claimed.task)
     if not claimed.are_samples_stored:
         samples = load_examples(task, claimed.dataset, samples=claimed.samples).examples
-        for start in range(0, len(samples), PIECE_SAMPLES):
-            write({"samples": [(each.source, each.target) for each in samples[start : start + PIECE_SAMPLES]]})
+        for start in range(0, len(samples), MESSAGE_SAMPLES):
+            write({"samples": [(each.source, each.target) for each in samples[start : start + MESSAGE_SAMPLES]]})
         write({"sample_count": len(samples)})
     writer = OutputWriter(claimed, samples, {name: each.manifest for name, each in generators.items()}, write)
     writer.restore(outputs)
     found = evaluate(
         task,
         DatasetSample(claimed.dataset, "test", tuple(samples)),
-        {name: _system(generator, claimed.languages) for name, generator in generators.items()},
+        {name: _generate_with(generator, claimed.languages) for name, generator in generators.items()},
         claimed.references,
         tallies=writer.tallies,
-        on_outputs=writer.see,
+        on_outputs=writer.write_outputs,
     )
     return {
         "baseline": found.baseline.model_dump(mode="json"),
@@ -142,16 +164,19 @@ def _run(
     }
 
 
-def _system(generator: TextGenerator, languages: Sequence[str] | None) -> Generate:
+def _generate_with(generator: TextGenerator, languages: Sequence[str] | None) -> Generate:
     """Returns a function that generates as the service does, with the variant's default options.
 
-    A model of many languages translates those of the data. Nothing is protected: an evaluation measures the model.
+    A model of many languages translates between the languages of the data. Numbers, names and markup are not protected
+    (`protect=False`): an evaluation measures the model, and not what the service repairs.
     """
-    source = target = None
+    source: str | None = None
+    target: str | None = None
     if languages is not None and len(languages) == 2:
-        named = languages[0], languages[1]
-        if complete_pair(generator.manifest, named) is not None:
-            source, target = named
+        pair = languages[0], languages[1]
+        # Else the model has one pair, which differs from the data's by a region only, and needs no languages.
+        if complete_pair(generator.manifest, pair) is not None:
+            source, target = pair
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         texts = [example.source for example in examples]
@@ -166,7 +191,8 @@ def _system(generator: TextGenerator, languages: Sequence[str] | None) -> Genera
 
 
 def _end_with_input() -> None:
-    # Not through `sys.stdin`, whose lock would block the end of the interpreter.
+    """Ends this process when standard input is closed: the service has died, and nobody reads the outputs."""
+    # Not through `sys.stdin`: this thread would hold its lock, for which the end of the interpreter waits.
     os.read(0, 1)
     os._exit(1)
 

@@ -23,8 +23,9 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 async def _sender(request: Request, admission: AdmissionDep) -> Sender:
     caller = admission.caller
-    network = network_of(request.state.address) if caller.is_anonymous else None
-    return Sender(caller.identifier, network, caller.is_anonymous or caller.may(Scope.ADMIN))
+    if caller.is_anonymous:
+        return Sender(network=network_of(request.state.address))
+    return Sender(key_id=caller.identifier, manages_all=caller.may(Scope.ADMIN))
 
 
 SenderDep = Annotated[Sender, Depends(_sender)]
@@ -96,7 +97,7 @@ async def list_evaluations(
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of evaluations.")] = 50,
 ) -> EvaluationList:
     """List the evaluations, the newest first. The path of each evaluation has its results."""
-    return await evaluations.list(before, limit)
+    return await evaluations.list_page(before, limit)
 
 
 @router.get("/evaluations/{identifier}", summary="Show an evaluation", responses=documented(404))

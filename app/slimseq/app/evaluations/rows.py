@@ -1,7 +1,8 @@
-"""The tables of evaluations, and the transactions on them: submit, claim, record, end, list and delete.
+"""The tables of evaluations, and the transactions on them: submit, claim, record, end, find, cancel and delete.
 
-A process that runs an evaluation owns it, and writes only while it does: an evaluation that was cancelled, or that
-another process took over, is not changed by the one that ran it before.
+`slimseq.app.evaluations.service` submits, reads and deletes evaluations; `slimseq.app.evaluations.runner` claims and
+runs them. A process that runs an evaluation is its owner, and each write of the runner asks whether it still is. So a
+process does not change an evaluation that was cancelled, or that another process took over.
 """
 
 import logging
@@ -23,44 +24,43 @@ from slimseq.app.errors import EvaluationEnded, Forbidden, NotFound, Overloaded
 from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.http.problems import problem_of
 
-# An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
+# An owner on another machine cannot be looked up among the processes here. If it has written nothing for this long, it
+# is considered dead, and its evaluation goes to another process.
 SILENCE_SECONDS = 900.0
-# A process may seem to have started a little earlier or later after the clock was adjusted.
-CLOCK_SECONDS = 5.0
-RETRY_SECONDS = 30
-# So often may the service die while it runs an evaluation, as it does where all its processes share a limit of memory.
-# The next time the evaluation fails: it would end the service, and all requests with it, over and over.
+# Tolerance when start times of a process are compared: they shift after the clock was adjusted.
+START_TOLERANCE_SECONDS = 5.0
+# `Retry-After` when the queue is full: an evaluation takes seconds to minutes.
+RETRY_AFTER_SECONDS = 30
+# How often the service may die while it runs an evaluation, as it does where all its processes share a limit of memory.
+# At the next death the evaluation fails. Else it would end the service, and all requests with it, over and over.
 MAX_INTERRUPTIONS = 3
 
-# The columns of a `SampleRow` or an `OutputRow` but for the evaluation.
+# The columns of a `SampleRow` or an `OutputRow`, without `evaluation`.
 Values = Mapping[str, Any]
 TextRow = type["SampleRow"] | type["OutputRow"]
 
 logger = logging.getLogger(__name__)
 
-_FINAL = [status for status in Status if status.is_final]
-_FREE: Mapping[str, Any] = {"owner": None, "written_at": None}
+_FINAL_STATUSES = [status for status in Status if status.is_final]
+_NO_OWNER: Mapping[str, Any] = {"owner": None, "written_at": None}
 
 
 class EvaluationRow(Numbered):
-    """An evaluation.
-
-    `languages` are those of the data; rows of before data had any have none. An evaluation has by variant the digest at
-    its submission, the reference if that is one of the variants, and the runtime once it runs. `this_process` names the
-    owner, which wrote the last time at `written_at`, in seconds since the epoch. `interruptions` says how often an
-    owner died; it is None in rows of before it was counted.
-    """
+    """An evaluation: what to evaluate, its state, who posted it and who runs it, and its results."""
 
     __tablename__ = "evaluations"
 
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
     variants: Mapped[list[str]]
+    # By variant: the digest at the submission, the name of its reference (only if that is one of `variants`), and the
+    # runtime, which is known once the evaluation runs.
     digests: Mapped[dict[str, Any]]
     references: Mapped[dict[str, Any]]
     runtimes: Mapped[dict[str, Any] | None]
     dataset: Mapped[str]
     samples: Mapped[int]
+    # Languages of the data. Older rows have None.
     languages: Mapped[list[str] | None]
     are_samples_stored: Mapped[bool]
     status: Mapped[str] = mapped_column(index=True)
@@ -68,11 +68,14 @@ class EvaluationRow(Numbered):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    # The process that runs the evaluation, as `this_process` names it, and when it wrote last, in seconds of the epoch.
     owner: Mapped[str | None] = mapped_column(String(128))
     written_at: Mapped[float | None]
+    # How often an owner died. Older rows have None.
     interruptions: Mapped[int | None]
     request_id: Mapped[str] = mapped_column(String(128))
-    # Who posted it: the id of a key, or without keys the network of a client, which is kept while it is queued only.
+    # Who posted it: the id of a key, or without keys the network of the client. The network is forgotten once the
+    # evaluation leaves the queue.
     key_id: Mapped[str | None]
     network: Mapped[str | None]
     results: Mapped[dict[str, Any] | None]
@@ -80,6 +83,8 @@ class EvaluationRow(Numbered):
 
 
 class SampleRow(Table):
+    """A sample of an evaluation: the source text, and the text that outputs are compared with (`target`)."""
+
     __tablename__ = "evaluation_samples"
 
     evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
@@ -89,7 +94,7 @@ class SampleRow(Table):
 
 
 class OutputRow(Table):
-    """The output of a variant for a sample. `seconds` is its share of the time of its batch."""
+    """The output of a variant for a sample. `seconds` is the time of its batch divided by the outputs of the batch."""
 
     __tablename__ = "evaluation_outputs"
 
@@ -116,42 +121,54 @@ def submit(
     max_queued_by_one: int,
     max_kept: int,
 ) -> None:
-    """Queues an evaluation with its samples, if it has some, and forgets the oldest that have ended."""
+    """Queues an evaluation with its samples, if it has some, and deletes the oldest evaluations that have ended.
+
+    Raises:
+        Overloaded: too many evaluations are queued, of all senders or of the one that posts this evaluation.
+    """
     is_queued = EvaluationRow.status == Status.QUEUED
-    waiting = session.scalar(select(func.count()).where(is_queued)) or 0
-    if waiting >= max_queued:
-        raise Overloaded(f"{waiting} evaluations are queued", RETRY_SECONDS)
-    sender, who = EvaluationRow.key_id == row.key_id, "this key"
-    if row.key_id is None:
-        sender, who = EvaluationRow.network == row.network, "this address"
-    own = session.scalar(select(func.count()).where(is_queued, sender)) or 0
-    if own >= max_queued_by_one and (row.key_id or row.network):
-        raise Overloaded(f"{own} evaluations of {who} are queued", RETRY_SECONDS)
+    queued_count = session.scalar(select(func.count()).where(is_queued)) or 0
+    if queued_count >= max_queued:
+        raise Overloaded(f"{queued_count} evaluations are queued", RETRY_AFTER_SECONDS)
+    if row.key_id is not None:
+        is_of_sender, sender = EvaluationRow.key_id == row.key_id, "this key"
+    else:
+        is_of_sender, sender = EvaluationRow.network == row.network, "this address"
+    own_count = session.scalar(select(func.count()).where(is_queued, is_of_sender)) or 0
+    # The operator's token has neither a key id nor a network, and so no limit of its own.
+    has_sender = bool(row.key_id or row.network)
+    if has_sender and own_count >= max_queued_by_one:
+        raise Overloaded(f"{own_count} evaluations of {sender} are queued", RETRY_AFTER_SECONDS)
     session.add(row)
+    # The flush gives the row its number, which the samples refer to.
     session.flush()
     _insert(session, SampleRow, row.number, samples)
-    ended = select(EvaluationRow.number).where(EvaluationRow.status.in_(_FINAL)).order_by(EvaluationRow.number.desc())
-    old = session.scalars(ended.offset(max_kept)).all()
+    ended = select(EvaluationRow.number).where(EvaluationRow.status.in_(_FINAL_STATUSES))
+    old = session.scalars(ended.order_by(EvaluationRow.number.desc()).offset(max_kept)).all()
     session.execute(delete(EvaluationRow).where(EvaluationRow.number.in_(old)))
 
 
 def this_process() -> str:
-    """Returns what names this process among all that were and will be: its machine, its id, and when it started."""
+    """Returns a name that no other process has, had or will have: the machine, the process id, and the start time."""
     return f"{_host()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
 def claim(session: Session, owner: str) -> Claim | None:
-    """Takes the oldest queued evaluation, after those whose process has died are queued again."""
+    """Makes `owner` the owner of the oldest queued evaluation. Returns None if none is queued.
+
+    Before, evaluations whose owner has died are queued again.
+    """
     for running in session.scalars(select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)).all():
         if _has_died(running):
             _interrupt(session, running)
-    queued = EvaluationRow.status == Status.QUEUED
-    oldest = session.scalar(select(EvaluationRow).where(queued).order_by(EvaluationRow.number).limit(1))
+    is_queued = EvaluationRow.status == Status.QUEUED
+    oldest = session.scalar(select(EvaluationRow).where(is_queued).order_by(EvaluationRow.number).limit(1))
     if oldest is None:
         return None
-    taken = update(EvaluationRow).where(EvaluationRow.number == oldest.number, queued)
+    # The condition `is_queued` makes the update atomic: of several processes, one changes the row.
+    own = update(EvaluationRow).where(EvaluationRow.number == oldest.number, is_queued)
     values = {"status": Status.RUNNING, "owner": owner, "written_at": time.time(), "network": None}
-    if not cast(CursorResult[Any], session.execute(taken.values(values))).rowcount:
+    if not cast(CursorResult[Any], session.execute(own.values(values))).rowcount:
         # Another process was faster.
         return None
     session.refresh(oldest)
@@ -162,7 +179,11 @@ def claim(session: Session, owner: str) -> Claim | None:
 def record(
     session: Session, claimed: Claim, table: TextRow | None = None, rows: Iterable[Values] = (), **changes: Any
 ) -> bool:
-    """Changes columns of an evaluation, and adds samples or outputs. Returns False if it is not ours any more."""
+    """Sets columns of a claimed evaluation (`changes`), and adds rows to the table of samples or of outputs.
+
+    Returns:
+        False, and changes nothing, if this process is no longer the owner.
+    """
     if not _update(session, claimed.number, claimed.owner, written_at=time.time(), **changes):
         return False
     if table is not None:
@@ -171,9 +192,12 @@ def record(
 
 
 def leave(session: Session, claimed: Claim, status: Status, **changes: Any) -> None:
-    """Ends an evaluation that is still ours, or queues it again, so that the next process goes on with it."""
+    """Gives up the ownership of an evaluation: it has ended, or is queued again for the next process.
+
+    If this process is no longer the owner, nothing changes.
+    """
     ended_at = datetime.now(UTC) if status.is_final else None
-    _update(session, claimed.number, claimed.owner, status=status, ended_at=ended_at, **_FREE, **changes)
+    _update(session, claimed.number, claimed.owner, status=status, ended_at=ended_at, **_NO_OWNER, **changes)
 
 
 def find(session: Session, identifier: str) -> EvaluationRow:
@@ -183,21 +207,25 @@ def find(session: Session, identifier: str) -> EvaluationRow:
     return row
 
 
-def cancel_or_delete(session: Session, identifier: str, key_id: str | None) -> EvaluationRow:
-    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has. Returns its state.
+def cancel_or_delete(session: Session, identifier: str, only_of_key: str | None = None) -> EvaluationRow:
+    """Cancels an evaluation that has not ended, and deletes its texts. Deletes an evaluation that has ended.
 
-    With a `key_id` it must be one that this key posted.
+    Returns the last state of the evaluation. With `only_of_key`, evaluations that this key did not post are refused;
+    None allows all.
     """
     row = find(session, identifier)
     session.refresh(row, with_for_update=True)
-    if key_id is not None and row.key_id != key_id:
+    if only_of_key is not None and row.key_id != only_of_key:
         raise Forbidden(
             "only the key that posted an evaluation, or one with the scope `admin`, may cancel or delete it"
         )
     if Status(row.status).is_final:
         session.delete(row)
     else:
-        row.status, row.owner, row.written_at, row.ended_at = Status.CANCELLED, None, None, datetime.now(UTC)
+        row.status = Status.CANCELLED
+        row.ended_at = datetime.now(UTC)
+        row.owner = None
+        row.written_at = None
         row.network = None
         for table in (SampleRow, OutputRow):
             session.execute(delete(table).where(table.evaluation == row.number))
@@ -216,41 +244,48 @@ def outputs_of(session: Session, number: int, start: int, end: int) -> Sequence[
 
 def _interrupt(session: Session, running: EvaluationRow) -> None:
     """Queues an evaluation again whose service has died, or lets it fail if that has happened too often."""
-    times = (running.interruptions or 0) + 1
-    changes: dict[str, Any] = {"status": Status.QUEUED, "interruptions": times}
-    if times > MAX_INTERRUPTIONS:
+    interruptions = (running.interruptions or 0) + 1
+    changes: dict[str, Any] = {"status": Status.QUEUED, "interruptions": interruptions}
+    if interruptions > MAX_INTERRUPTIONS:
         logger.error("an evaluation is given up: its service died too often", extra={"evaluation": running.id})
-        error = EvaluationEnded(f"the service ended {times} times while it ran; evaluate fewer or shorter texts")
+        error = EvaluationEnded(
+            f"the service ended {interruptions} times while it ran; evaluate fewer or shorter texts"
+        )
         changes |= {"status": Status.FAILED, "ended_at": datetime.now(UTC), "error": problem_of(error).model_dump()}
     else:
         logger.info("an evaluation whose service has died goes on", extra={"evaluation": running.id})
-    _update(session, running.number, running.owner, **_FREE, **changes)
+    _update(session, running.number, running.owner, **_NO_OWNER, **changes)
 
 
 def _has_died(running: EvaluationRow) -> bool:
-    """Whether the process that runs an evaluation is gone. Of another machine's, only its silence says so."""
-    host, identifier, started = str(running.owner).split()
+    """Whether the owner of a running evaluation is gone. If it is on another machine, only its silence says so."""
+    host, process_id, started_at = str(running.owner).split()
     if host != _host():
         return time.time() - (running.written_at or 0.0) > SILENCE_SECONDS
-    # This process runs none while it claims one: its id was another one's, as in a container that was restarted.
-    if int(identifier) == os.getpid():
+    # A process that claims runs no evaluation. So the owner was an earlier process with the same id, as happens in a
+    # container that was restarted.
+    if int(process_id) == os.getpid():
         return True
     try:
-        started_now: float = psutil.Process(int(identifier)).create_time()
-        return abs(started_now - float(started)) > CLOCK_SECONDS
+        started_at_now: float = psutil.Process(int(process_id)).create_time()
     except psutil.NoSuchProcess:
         return True
+    # Another process may have got the id of the owner.
+    return abs(started_at_now - float(started_at)) > START_TOLERANCE_SECONDS
 
 
 def _host() -> str:
+    # The column `owner` has 128 characters, also for the process id and the start time.
     return socket.gethostname()[:64]
 
 
-def _update(session: Session, number: int, by: str | None, **changes: Any) -> bool:
-    own = update(EvaluationRow).where(EvaluationRow.number == number, EvaluationRow.owner == by)
+def _update(session: Session, number: int, expected_owner: str | None, **changes: Any) -> bool:
+    """Sets columns of an evaluation if its owner is still the expected one. Returns whether it is."""
+    own = update(EvaluationRow).where(EvaluationRow.number == number, EvaluationRow.owner == expected_owner)
     return bool(cast(CursorResult[Any], session.execute(own.values(changes))).rowcount)
 
 
 def _insert(session: Session, table: TextRow, evaluation: int, rows: Iterable[Values]) -> None:
-    if added := [{**row, "evaluation": evaluation} for row in rows]:
+    added = [{**row, "evaluation": evaluation} for row in rows]
+    if added:
         session.execute(insert(table), added)

@@ -1,7 +1,10 @@
-"""Runs the evaluations of the database, one at a time in each service, the oldest first, in a process of low priority.
+"""Runs the queued evaluations of the database: one at a time in each service, the oldest first.
 
-An evaluation whose service dies goes on in the next service that finds it, from its last stored output: results are
-computed from the stored outputs, so that none is missing and none counts twice.
+A thread of the service claims an evaluation and starts a process of low priority for it, whose program is
+`slimseq.app.evaluations.child`. The thread stores the outputs that the process sends, and at last the results.
+
+An evaluation whose service dies goes on in the next service that finds it. Its new process gets the outputs that are
+stored, and generates only the others. Results are computed from all of them, so no output is missing or counts twice.
 """
 
 import asyncio
@@ -32,12 +35,13 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CHILD = "slimseq.app.evaluations.child"
-# How often evaluations are looked for that another service posted or left.
+# How often the thread looks for evaluations that another service posted or left. `wake` announces those of this one.
 POLL_SECONDS = 5.0
+# Pause before a transaction is tried again.
 RETRY_SECONDS = 1.0
-# To give the evaluation back while the service stops.
+# How long a service that stops waits until the thread has queued its evaluation again.
 CLOSING_SECONDS = 1.5
-# Samples that are read at once.
+# Samples that are read from the database at once.
 PAGE_SAMPLES = 50
 
 Result = TypeVar("Result")
@@ -50,9 +54,9 @@ class NotOurs(Exception):
 
 
 class EvaluationRunner:
-    """The thread that runs evaluations, each for at most `timeout_seconds`. It uses the catalogue alone.
+    """The thread that runs evaluations, each for at most `timeout_seconds`.
 
-    All methods are called on other threads.
+    Public methods are called on other threads than this one. The `catalogue` is for this thread alone.
     """
 
     def __init__(self, catalogue: Catalogue, database: Database, timeout_seconds: float = 3600) -> None:
@@ -72,20 +76,26 @@ class EvaluationRunner:
         self._is_awake.set()
 
     def check_open(self) -> None:
+        """Raises `ShuttingDown` if the service stops: nobody would run a further evaluation."""
         if self._is_closing:
             raise ShuttingDown()
 
     def kill(self, identifier: str) -> None:
-        running = self._running
-        if running is not None and running[0].id == identifier:
-            running[1].kill()
+        """Kills the process of this evaluation, if it runs here."""
+        if self._running is None:
+            return
+        claimed, process = self._running
+        if claimed.id == identifier:
+            process.kill()
 
     async def close(self) -> None:
-        """Ends the thread and the process, and gives the evaluation back."""
+        """Ends the thread and the process. The evaluation that runs is queued again."""
         self._is_closing = True
         self.wake()
-        if running := self._running:
-            running[1].kill()
+        running = self._running
+        if running is not None:
+            _, process = running
+            process.kill()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, CLOSING_SECONDS)
 
@@ -97,7 +107,7 @@ class EvaluationRunner:
                     self._run(claimed)
                     continue
             except DatabaseUnavailable:
-                pass
+                pass  # The database logs that it is down.
             except Exception:
                 logger.exception("an evaluation was not run")
             self._is_awake.wait(POLL_SECONDS)
@@ -108,9 +118,9 @@ class EvaluationRunner:
         process = LowPriorityProcess(CHILD)
         self._running = claimed, process
         if self._is_closing:
-            # It is given back at once.
+            # `close` may have been called before it could see this process. The evaluation is queued again below.
             process.kill()
-        until = time.monotonic() + self._timeout_seconds
+        deadline = time.monotonic() + self._timeout_seconds
         timer = threading.Timer(self._timeout_seconds, process.kill)
         timer.daemon = True
         timer.start()
@@ -121,16 +131,19 @@ class EvaluationRunner:
         except NotOurs:
             return
         except Exception as error:
-            changes = {"error": problem_of(self._reason(error, until)).model_dump()}
+            changes = {"error": problem_of(self._shown_error(error, deadline)).model_dump()}
         finally:
             timer.cancel()
             self._running = None
         if self._is_closing:
+            # It failed because its process was killed. The next service goes on with it.
             status, changes = Status.QUEUED, {}
         self._transact(lambda session: rows.leave(session, claimed, status, **changes), lambda: self._is_closing)
 
-    def _reason(self, error: Exception, until: float) -> SlimseqError:
-        if time.monotonic() >= until:
+    def _shown_error(self, error: Exception, deadline: float) -> SlimseqError:
+        """Returns the error that the evaluation shows. The text of an unexpected one is only logged."""
+        # At the deadline the process was killed, which raised the error.
+        if time.monotonic() >= deadline:
             limit = f"the limit of {self._timeout_seconds:g} s"
             return EvaluationEnded(f"it exceeded {limit}; evaluate fewer or shorter texts")
         if isinstance(error, SlimseqError):
@@ -139,48 +152,58 @@ class EvaluationRunner:
         return answer_to(error, "the evaluation cannot be run")
 
     def _with_runtimes(self, claimed: Claim) -> Claim:
+        """Adds the runtime of each variant, after a check that no variant was replaced since the submission."""
         task = Task(claimed.task)
-        now = {each.variant: each.digest for each in self._catalogue.manifests(task)}
-        changed = [name for name in claimed.variants if now.get(name) != claimed.digests[name]]
+        digests_now = {manifest.variant: manifest.digest for manifest in self._catalogue.manifests(task)}
+        changed = [name for name in claimed.variants if digests_now.get(name) != claimed.digests[name]]
         if changed:
             raise EvaluationEnded(f"{', '.join(changed)} changed in the store since it was posted; post it again")
-        # Those of the outputs that there are already.
+        # An evaluation that goes on keeps the runtimes of the outputs that are stored.
         runtimes = claimed.runtimes or {name: self._catalogue.runtime(task, name) for name in claimed.variants}
         return replace(claimed, runtimes=runtimes)
 
     def _evaluate(self, claimed: Claim, process: LowPriorityProcess) -> dict[str, Any]:
+        """Runs the process, stores the samples and outputs that it sends, and returns the results.
+
+        Raises:
+            NotOurs: the evaluation was cancelled or has another owner.
+        """
+        # The samples of a named data set arrive in pieces. They are stored together, once all are there.
         samples: list[rows.Values] = []
 
         def store(change: Callable[[Session], bool]) -> None:
-            if not self._transact(change, lambda: process.is_killed):
+            is_ours = self._transact(change, lambda: process.is_killed)
+            if not is_ours:
                 raise NotOurs
 
-        def keep(message: Message) -> None:
+        def store_message(message: Message) -> None:
             match message:
                 case {"samples": piece}:
-                    numbered = enumerate(piece, len(samples))
-                    samples.extend(
-                        {"number": number, "source": pair[0], "target": pair[1]} for number, pair in numbered
-                    )
-                case {"sample_count": found}:
-                    changes = {"are_samples_stored": True, "samples": found}
+                    for source, target in piece:
+                        samples.append({"number": len(samples), "source": source, "target": target})
+                case {"sample_count": sample_count}:
+                    changes = {"are_samples_stored": True, "samples": sample_count}
                     store(lambda session: rows.record(session, claimed, rows.SampleRow, samples, **changes))
                     samples.clear()
-                case {"outputs": outputs, "progress": part}:
-                    store(lambda session: rows.record(session, claimed, rows.OutputRow, outputs, progress=part))
+                case {"outputs": outputs, "progress": progress}:
+                    store(lambda session: rows.record(session, claimed, rows.OutputRow, outputs, progress=progress))
 
-        def known() -> Iterator[Message]:
+        def stored_messages() -> Iterator[Message]:
             for start in count(step=PAGE_SAMPLES):
-                page = self._transact(partial(_page, number=claimed.number, start=start), lambda: process.is_killed)
+                read_page = partial(_stored_page, number=claimed.number, start=start)
+                page = self._transact(read_page, lambda: process.is_killed)
                 if not page:
                     return
                 yield from page
 
         store(lambda session: rows.record(session, claimed, runtimes=claimed.runtimes))
-        return run_process(process, self._catalogue.store, claimed, known(), keep)
+        return run_process(process, self._catalogue.store, claimed, stored_messages(), store_message)
 
     def _transact(self, work: Callable[[Session], Result], is_over: Callable[[], bool]) -> Result:
-        """Runs a transaction as soon as the database is there. The process waits meanwhile."""
+        """Runs a transaction, again and again while the database is down, until `is_over` says that it is useless.
+
+        The process of the evaluation waits meanwhile: nobody reads what it writes.
+        """
         while True:
             try:
                 return self._database.transact(work)
@@ -194,17 +217,27 @@ def run_process(
     process: LowPriorityProcess,
     store: Store,
     claimed: Claim,
-    known: Iterable[Message],
+    stored: Iterable[Message],
     on_message: Callable[[Message], None],
 ) -> dict[str, Any]:
-    """Runs the process of an evaluation, and returns the results. It raises the error of the process.
+    """Runs the process of an evaluation to its end, and returns the results.
 
-    The process goes on from the samples and outputs that are `known`. What `on_message` raises ends it.
+    Args:
+        process: not started yet.
+        store: holds the variants.
+        claimed: the evaluation.
+        stored: the samples and outputs that the process need not make again, as its messages.
+        on_message: is called with each message but the last one. An exception of it ends the process.
+
+    Raises:
+        EvaluationEnded: the process was not started, crashed, or was killed.
+        InternalError: the process raised an unexpected exception, which is logged.
+        SlimseqError: the process raised it.
     """
 
     def messages() -> Iterator[object]:
         yield {"store": store_address(store), "evaluation": asdict(claimed)}
-        yield from known
+        yield from stored
         yield None
 
     try:
@@ -212,8 +245,8 @@ def run_process(
             raise EvaluationEnded("its process was not started")
         while (message := process.receive()) is not None:
             match message:
-                case {"result": dict(found)}:
-                    return found
+                case {"result": dict(result)}:
+                    return result
                 case {"error": name, "detail": detail}:
                     raise named_error(name, detail)
                 case {"crash": trace}:
@@ -225,16 +258,18 @@ def run_process(
         process.end()
 
 
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"its process ended with exit code {code}; see the log of the service"
-    name = signal.Signals(-code).name
-    if -code == signal.SIGKILL:
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"its process ended with exit code {exit_code}; see the log of the service"
+    # A negative exit code is the number of the signal that ended the process.
+    name = signal.Signals(-exit_code).name
+    if -exit_code == signal.SIGKILL:
         return f"its process was killed ({name}), probably for lack of memory; evaluate fewer or shorter texts"
     return f"its process crashed ({name})"
 
 
-def _page(session: Session, number: int, start: int) -> list[Message]:
+def _stored_page(session: Session, number: int, start: int) -> list[Message]:
+    """Returns a page of samples, and the outputs for them, as messages to the process. Empty after the last sample."""
     samples = rows.samples_of(session, number, start, PAGE_SAMPLES)
     outputs = rows.outputs_of(session, number, start, start + PAGE_SAMPLES)
     names = [column.name for column in rows.OutputRow.__table__.columns if column.name != "evaluation"]

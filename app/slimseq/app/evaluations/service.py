@@ -1,4 +1,7 @@
-"""The service of the `/evaluations` routes: checks a posted evaluation, and reads and changes those in the database."""
+"""What the `/evaluations` routes do: checks and queues a posted evaluation, shows evaluations, and cancels them.
+
+The transactions are in `slimseq.app.evaluations.rows`. `slimseq.app.evaluations.runner` runs what is queued.
+"""
 
 import asyncio
 import uuid
@@ -34,36 +37,38 @@ from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import available_datasets, dataset_languages
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import foreign_language
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 
 # Name of the data set of posted pairs.
 POSTED = "pairs"
-# As long as the column.
+# The column `evaluations.dataset` has 64 characters.
 MAX_NAME_CHARACTERS = 64
-# The first pairs of a file, and so many characters of each text, say in which languages it is.
-DETECTED_PAIRS, DETECTED_CHARACTERS = 20, 400
+# The languages of posted pairs are detected in the first pairs, and in the first characters of each text: enough for
+# the detector, and little work.
+DETECTED_PAIRS = 20
+DETECTED_CHARACTERS = 400
 
 
 class EvaluationLimits(NamedTuple):
-    """Maximum numbers of samples in an evaluation, of evaluations that have ended and are kept, and of waiting ones.
+    """The limits of evaluations: counts, all of them."""
 
-    Of those that wait, one sender may have half.
-    """
-
+    # Pairs or samples in an evaluation.
     pairs: int
+    # Evaluations that have ended and are kept.
     kept: int
+    # Evaluations in the queue: of all senders, and of one sender.
     queued: int = 8
     queued_by_one: int = 4
 
 
 class Sender(NamedTuple):
-    """Who posts, cancels or deletes an evaluation: the id of a key, or without keys the network of a client.
+    """Who posts, cancels or deletes an evaluation."""
 
-    Operators have neither. They may cancel and delete all evaluations, as may everybody without keys.
-    """
-
+    # The id of the key of the request. None without keys, and for the operator's token.
     key_id: str | None = None
+    # Without keys, the network of the client. Else None.
     network: str | None = None
+    # Whether the sender may cancel and delete the evaluations of others. Operators may, and without keys everybody.
     manages_all: bool = True
 
 
@@ -72,7 +77,10 @@ OPERATOR = Sender()
 
 @dataclass(eq=False)
 class EvaluationService:
-    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`."""
+    """Submits, lists, shows and cancels evaluations.
+
+    Each method raises `DatabaseUnavailable` while the database is down.
+    """
 
     _chooser: Chooser
     _database: Database
@@ -80,18 +88,20 @@ class EvaluationService:
     _limits: EvaluationLimits
 
     async def post(self, request: EvaluationRequest, name: str = POSTED, sender: Sender = OPERATOR) -> EvaluationJob:
-        """Queues an evaluation. `name` is that of the data set if the request has pairs."""
+        """Queues an evaluation. `name` becomes the name of its data set if the request has pairs."""
         for variant in request.variants:
+            # Raises `UnknownVariant` if the store does not have it.
             self._chooser.catalogue.entry(request.task, variant)
-        row = self._row(request, name)
-        languages = await self._languages(request)
+        row = self._new_row(request, name)
+        languages = await self._checked_languages(request)
         row.languages = None if languages is None else [*languages]
         row.key_id, row.network = sender.key_id, sender.network
+        # The runner's process reads the samples of a named data set.
         samples: Iterable[rows.Values] = ()
         if request.pairs is not None:
-            source, target = PAIR_KEYS[request.task]
+            source_key, target_key = PAIR_KEYS[request.task]
             samples = (
-                {"number": number, "source": pair[source], "target": pair[target]}
+                {"number": number, "source": pair[source_key], "target": pair[target_key]}
                 for number, pair in enumerate(request.pairs)
             )
 
@@ -121,11 +131,13 @@ class EvaluationService:
         languages: Sequence[str] | None = None,
         sender: Sender = OPERATOR,
     ) -> EvaluationJob:
-        shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
+        """Queues an evaluation of the pairs in an uploaded file. `name` is the name of the file."""
+        # The end of a long name says more: it has the ending, which tells the format.
+        dataset = "".join(character for character in name if character.isprintable())[-MAX_NAME_CHARACTERS:]
 
         def read() -> EvaluationRequest:
-            # One more shows that there are too many.
-            examples = islice(read_uploaded(task, shown, file), self._limits.pairs + 1)
+            # One pair above the limit is read, so that `_new_row` refuses a file with too many.
+            examples = islice(read_uploaded(task, dataset, file), self._limits.pairs + 1)
             pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
             fields = {"task": task, "variants": list(variants), "pairs": pairs, "languages": languages}
             try:
@@ -133,9 +145,10 @@ class EvaluationService:
             except ValidationError as error:
                 raise InvalidRequest(describe(error.errors())) from error
 
-        return await self.post(await asyncio.to_thread(read), shown, sender)
+        request = await asyncio.to_thread(read)
+        return await self.post(request, dataset, sender)
 
-    async def list(self, before: int | None, limit: int) -> EvaluationList:
+    async def list_page(self, before: int | None, limit: int) -> EvaluationList:
         def read(session: Session) -> EvaluationList:
             page, following = newest_first(session, rows.EvaluationRow, before, limit)
             summaries = [EvaluationSummary.model_validate(row, from_attributes=True) for row in page]
@@ -153,15 +166,22 @@ class EvaluationService:
             NotFound: there is none with this id.
             Forbidden: another key posted it.
         """
-        owner = None if sender.manages_all else sender.key_id
-        job = await self._database.delete(lambda session: _described(rows.cancel_or_delete(session, identifier, owner)))
+        only_of_key = None if sender.manages_all else sender.key_id
+
+        def cancel_or_delete(session: Session) -> EvaluationJob:
+            return _described(rows.cancel_or_delete(session, identifier, only_of_key))
+
+        job = await self._database.delete(cancel_or_delete)
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
         return job
 
     async def samples(self, identifier: str, start: int, limit: int) -> EvaluatedSamples:
+        """Returns at most `limit` samples from number `start` on, with the outputs that there are so far."""
+
         def read(session: Session) -> EvaluatedSamples:
             number = rows.find(session, identifier).number
+            # One more than the page shows whether there is a next page.
             found = rows.samples_of(session, number, start, limit + 1)
             page = {
                 row.number: EvaluatedSample(number=row.number, source=row.source, target=row.target, outputs={})
@@ -174,9 +194,10 @@ class EvaluationService:
 
         return await self._database.run(read, writes=False)
 
-    def _row(self, request: EvaluationRequest, name: str) -> rows.EvaluationRow:
+    def _new_row(self, request: EvaluationRequest, name: str) -> rows.EvaluationRow:
         task, variants = request.task, tuple(request.variants)
-        dataset, samples = self._dataset(request, name)
+        count = self._checked_count(request)
+        dataset = name if request.dataset is None else _checked_dataset(task, request.dataset)
         return rows.EvaluationRow(
             id=uuid.uuid4().hex,
             task=task.value,
@@ -184,7 +205,7 @@ class EvaluationService:
             digests=self._chooser.digests(task, variants),
             references=self._chooser.references(task, variants),
             dataset=dataset,
-            samples=samples,
+            samples=count,
             are_samples_stored=request.pairs is not None,
             status=Status.QUEUED.value,
             progress=0.0,
@@ -192,21 +213,21 @@ class EvaluationService:
             created_at=datetime.now(UTC),
         )
 
-    def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
-        field, count = "samples", request.samples or self._limits.pairs
+    def _checked_count(self, request: EvaluationRequest) -> int:
+        """Returns the number of pairs, or the maximum number of samples of the data set, unless it is above the limit.
+
+        Raises:
+            InvalidRequest: it is above the limit.
+        """
         if request.pairs is not None:
             field, count = "pairs", len(request.pairs)
+        else:
+            field, count = "samples", request.samples or self._limits.pairs
         if count > self._limits.pairs:
             raise InvalidRequest(f"{field}: {count} are too many; at most {self._limits.pairs} are allowed")
-        if request.dataset is None:
-            return name, count
-        # Only names are allowed: a path would let a client read files of this machine.
-        known = available_datasets(request.task)
-        if request.dataset not in known:
-            raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {', '.join(known)}")
-        return request.dataset, count
+        return count
 
-    async def _languages(self, request: EvaluationRequest) -> Sequence[str] | None:
+    async def _checked_languages(self, request: EvaluationRequest) -> Sequence[str] | None:
         """Returns the languages of the data of an evaluation. None if no manifest of a variant can be read.
 
         Raises:
@@ -215,20 +236,20 @@ class EvaluationService:
         """
         found = {name: self._chooser.defaults.find_manifest(request.task, name) for name in request.variants}
         manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
-        stated, what = request.languages, "languages: the pairs are"
         if request.dataset is not None:
-            stated, what = dataset_languages(request.task, request.dataset), f"dataset: {request.dataset} is"
-            if request.languages is not None and bases(request.languages) != bases(stated):
-                raise InvalidRequest(f"languages: the data set {request.dataset} is {in_words(stated)}")
-        if stated is None:
-            pair = shared_pair(manifests)
-            if pair is not None and request.pairs is not None:
-                await asyncio.to_thread(_check_texts, request.task, request.pairs, pair)
-            return pair
-        others = [f"{name} is {pair_in_words(each)}" for name, each in manifests.items() if not is_of(each, stated)]
-        if others:
-            raise UnsupportedLanguages(f"{what} {in_words(stated)}, and {', '.join(others)}")
-        return stated
+            languages = dataset_languages(request.task, request.dataset)
+            if request.languages is not None and bases(request.languages) != bases(languages):
+                raise InvalidRequest(f"languages: the data set {request.dataset} is {in_words(languages)}")
+            _check_variants(manifests, languages, f"dataset: {request.dataset} is")
+            return languages
+        if request.languages is not None:
+            _check_variants(manifests, request.languages, "languages: the pairs are")
+            return request.languages
+        # The request does not say in which languages its pairs are: they should be in those of the variants.
+        pair = shared_pair(manifests)
+        if pair is not None and request.pairs is not None:
+            await asyncio.to_thread(_check_texts, request.task, request.pairs, pair)
+        return pair
 
 
 def _described(row: rows.EvaluationRow) -> EvaluationJob:
@@ -238,11 +259,30 @@ def _described(row: rows.EvaluationRow) -> EvaluationJob:
     )
 
 
+def _checked_dataset(task: Task, dataset: str) -> str:
+    # Only names are allowed: a path would let a client read files of this machine.
+    known = available_datasets(task)
+    if dataset not in known:
+        raise InvalidRequest(f"dataset: there is no {dataset!r} here; there is {', '.join(known)}")
+    return dataset
+
+
+def _check_variants(manifests: Mapping[str, Manifest], languages: Sequence[str], what_is: str) -> None:
+    """Refuses variants of other languages than the data. `what_is` begins the text of the error."""
+    others = [f"{name} is {pair_in_words(each)}" for name, each in manifests.items() if not is_of(each, languages)]
+    if others:
+        raise UnsupportedLanguages(f"{what_is} {in_words(languages)}, and {', '.join(others)}")
+
+
 def _check_texts(task: Task, pairs: Sequence[Mapping[str, str]], languages: Sequence[str]) -> None:
     """Refuses pairs that are surely in other languages than the variants, by their first texts."""
-    for key, language in zip(PAIR_KEYS[task], (languages[0], languages[-1]) if languages else (), strict=False):
+    if not languages:
+        return
+    # A summary has the language of its document: the only one of `languages` is the first and the last.
+    for key, language in zip(PAIR_KEYS[task], (languages[0], languages[-1]), strict=True):
         text = " ".join(pair[key][:DETECTED_CHARACTERS] for pair in pairs[:DETECTED_PAIRS])
-        if found := foreign_language(text, language):
+        found = foreign_language(text, language)
+        if found:
             raise UnsupportedLanguages(
                 f"pairs: each {key} seems to be in {found}, and the variants are {in_words(languages)}; if that is "
                 "wrong, state the languages of the pairs as `languages`"

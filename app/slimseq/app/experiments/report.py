@@ -1,9 +1,16 @@
-"""What an experiment has shown so far, with intervals and verdicts that are valid at any time at which one looks.
+"""What an experiment has shown so far: a report of each arm and of each pair of arms, and one conclusion.
 
-Two measures compare two arms: the mean ratings of their responses, and the votes of comparisons of both, in which a tie
-is half a vote for each: the interval of a win rate holds for any votes between 0 and 1. The
-probability that any verdict of an experiment ever names a wrong arm is at most 5 %. It is divided among all pairs and
-both measures.
+Two measures compare two arms:
+
+- ratings: the difference of the mean ratings of their responses;
+- votes: the win rate in comparisons of both. A tie is half a vote for each arm. The interval of a win rate allows this:
+  it holds for any votes between 0 and 1.
+
+Intervals and verdicts are valid at any time at which one looks. The probability that any verdict of an experiment ever
+names a wrong arm is at most 5 % (`ALPHA`). This probability is divided among all pairs and both measures.
+
+`slimseq.app.experiments.rows` reads the records from the database.
+`slimseq.evaluation.sequential.confidence_sequence` has the statistics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +21,15 @@ from slimseq.answers import ArmReport, ExperimentConclusion, MeanRating, PairRep
 from slimseq.app.experiments.schemas import Arm
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 
+# Ratings and votes.
 MEASURES = 2
-# The win rate of two arms that are alike, and what a vote for both counts for each.
-TIE = 0.5
+# The win rate of two equally good arms, and so what a tie counts for each of them.
+EQUAL_WIN_RATE = 0.5
 
 
 @dataclass
 class ArmRecord:
-    """What was counted of an arm: errors, responses, and of each unit the first rating."""
+    """What was counted of an arm: errors, responses, and the first rating of each unit, such as a user."""
 
     errors: int = 0
     responses: int = 0
@@ -30,16 +38,19 @@ class ArmRecord:
 
 @dataclass
 class PairRecord:
-    """The votes on two arms. `win_rate` is the first one's, and has the `ties` too."""
+    """The votes on two arms. `win_rate` is that of the first arm. It includes the `ties`, as half a vote each."""
 
     win_rate: WinRate = field(default_factory=WinRate)
     ties: int = 0
 
 
-Pairs = Mapping[tuple[str, str], PairRecord]
+# By the names of the two arms, in the order of the experiment's arms.
+VotesByPair = Mapping[tuple[str, str], PairRecord]
+VerdictsByPair = Mapping[tuple[str, str], set[str]]
 
 
 def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], dropped: Sequence[str] = ()) -> list[ArmReport]:
+    """Reports each arm with its share of the traffic. Arms that were dropped have none."""
     weights = [0.0 if arm.variant in dropped else arm.weight for arm in arms]
     return [
         _arm_report(arm, weight / sum(weights), records[arm.variant], arm.variant in dropped)
@@ -48,7 +59,7 @@ def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], dropped: 
 
 
 def pair_reports(
-    arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: Pairs, margin: float
+    arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: VotesByPair, margin: float
 ) -> list[PairReport]:
     """Compares each pair of arms. Differences up to the margin do not matter."""
     pairs = list(combinations([arm.variant for arm in arms], 2))
@@ -71,42 +82,52 @@ def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport], dropped: Sequen
     equivalent if each pair is, by every measure that has values.
     """
     names = [arm.variant for arm in arms]
-    left = [name for name in names if name not in dropped]
+    remaining = [name for name in names if name not in dropped]
     verdicts = _verdicts(pairs)
-    for name in left:
-        if all(_is_ahead(name, other, verdicts) for other in left if other != name):
-            return ExperimentConclusion(
-                verdict="ahead", arm=name, text=f"{name} is ahead of {_listed([n for n in names if n != name])}."
-            )
-    if all(found == {"equivalent"} for pair, found in verdicts.items() if set(pair) <= set(left)):
-        text = f"{_listed(left)} are equivalent within the margin."
+    for name in remaining:
+        # A single remaining arm is ahead of all others: `all` of no condition is true.
+        if all(_is_ahead(name, other, verdicts) for other in remaining if other != name):
+            others = [other for other in names if other != name]
+            return ExperimentConclusion(verdict="ahead", arm=name, text=f"{name} is ahead of {_listed(others)}.")
+    remaining_verdicts = [found for pair, found in verdicts.items() if set(pair) <= set(remaining)]
+    if all(found == {"equivalent"} for found in remaining_verdicts):
+        text = f"{_listed(remaining)} are equivalent within the margin."
         return ExperimentConclusion(verdict="equivalent", arm=None, text=text)
-    text = "Undecided: there is no feedback for two arms yet."
     if any(verdicts.values()):
         text = "Undecided: no arm is ahead, and a difference above the margin is still possible."
+    else:
+        text = "Undecided: there is no feedback for two arms yet."
     return ExperimentConclusion(verdict="undecided", arm=None, text=text)
 
 
 def losing(names: Sequence[str], pairs: Sequence[PairReport]) -> list[str]:
-    """Returns the arms that another one is ahead of, and never all: votes may go round in a circle."""
-    verdicts, left = _verdicts(pairs), list(names)
+    """Returns the arms that another arm is ahead of, but never all of them.
+
+    Votes may go round in a circle: a beats b, b beats c, and c beats a. So an arm that has lost is removed at once, and
+    cannot make another one lose.
+    """
+    verdicts = _verdicts(pairs)
+    remaining = list(names)
     for name in names:
-        if any(_is_ahead(other, name, verdicts) for other in left if other != name):
-            left.remove(name)
-    return [name for name in names if name not in left]
+        if any(_is_ahead(other, name, verdicts) for other in remaining if other != name):
+            remaining.remove(name)
+    return [name for name in names if name not in remaining]
 
 
-def _verdicts(pairs: Sequence[PairReport]) -> dict[tuple[str, str], set[str]]:
+def _verdicts(pairs: Sequence[PairReport]) -> VerdictsByPair:
+    """Returns the verdicts of each pair about its first arm: none, one or two different ones."""
     return {
         (pair.first, pair.second): {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
         for pair in pairs
     }
 
 
-def _is_ahead(name: str, other: str, verdicts: Mapping[tuple[str, str], set[str]]) -> bool:
+def _is_ahead(name: str, other: str, verdicts: VerdictsByPair) -> bool:
+    """Whether an arm is ahead of another one by ratings or votes, and not behind it by the other measure."""
     if (name, other) in verdicts:
         found = verdicts[name, other]
         return "ahead" in found and "behind" not in found
+    # The pair is in the other order: its verdicts are about `other`.
     found = verdicts[other, name]
     return "behind" in found and "ahead" not in found
 
@@ -116,9 +137,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _arm_report(arm: Arm, share: float, record: ArmRecord, is_dropped: bool) -> ArmReport:
-    ratings, mean = None, record.ratings
-    if mean.mean is not None:
-        ratings = MeanRating(count=mean.count, mean=mean.mean, interval=mean.interval())
+    ratings = None
+    sequence = record.ratings
+    if sequence.mean is not None:
+        ratings = MeanRating(count=sequence.count, mean=sequence.mean, interval=sequence.interval())
     return ArmReport(
         variant=arm.variant,
         weight=arm.weight,
@@ -140,15 +162,15 @@ def _rating_difference(
 
 
 def _votes(record: PairRecord, margin: float, alpha: float) -> Votes | None:
-    wins = record.win_rate
-    if wins.rate is None:
+    win_rate = record.win_rate
+    if win_rate.rate is None:
         return None
-    interval = wins.interval(alpha)
+    interval = win_rate.interval(alpha)
     return Votes(
-        votes=wins.votes,
-        wins=wins.wins,
+        votes=win_rate.votes,
+        wins=win_rate.wins,
         ties=record.ties,
-        win_rate=wins.rate,
+        win_rate=win_rate.rate,
         interval=interval,
-        verdict=verdict(interval, margin, TIE),
+        verdict=verdict(interval, margin, EQUAL_WIN_RATE),
     )

@@ -46,7 +46,7 @@ async def list_experiments(
     before: BeforeQuery = None,
 ) -> ExperimentList:
     """List experiments, the newest first."""
-    return await experiments.list(limit, before)
+    return await experiments.list_page(limit, before)
 
 
 @router.get("/experiments/{identifier}", summary="Show an experiment", responses=documented(404))

@@ -1,7 +1,10 @@
-"""The tables of experiments and feedback, and the transactions that add to them and read them for a report.
+"""The tables of experiments and feedback, and the transactions on them.
 
-A judgement is a row, and responses and errors of arms are counts, so that a report reads no more rows than people have
-judged.
+- `TrafficSync` reads the running experiments, the promotions and the signing key, and adds counts.
+- The services read the records that `slimseq.app.experiments.report` makes a report of.
+
+A rating or a vote is a row. Responses and errors of arms are counts. So a report reads as many rows as people have
+judged, and not as many as there were requests.
 """
 
 from collections import Counter
@@ -14,7 +17,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
-from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
+from slimseq.app.experiments.report import EQUAL_WIN_RATE, ArmRecord, PairRecord
 from slimseq.app.experiments.schemas import ExperimentRequest
 from slimseq.app.serving.selection.defaults import Promotion
 from slimseq.app.serving.selection.language_pairs import Pair
@@ -22,17 +25,13 @@ from slimseq.app.serving.traffic import ERRORS, Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task
 
-# The only row of its table.
+# The table of signing keys has only this row.
 KEY_NUMBER = 1
-OWN_EXPERIMENT = "experiments.id"
+EXPERIMENT_ID = "experiments.id"
 
 
 class ExperimentRow(Numbered):
-    """A split of traffic between variants. `arms` is a JSON list of variants and weights, `dropped` one of variants.
-
-    `pair` has the codes of the languages, with a space between them. Experiments of before experiments had a pair may
-    have none. The last `promoted` of a pair is its default variant.
-    """
+    """A split of the traffic of one pair of languages between variants."""
 
     __tablename__ = "experiments"
     __table_args__ = (
@@ -49,15 +48,19 @@ class ExperimentRow(Numbered):
 
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
+    # Codes of the languages, with a space between them. Rows that are older than this column may have None.
     pair: Mapped[str | None] = mapped_column(ShortText(200))
     name: Mapped[str] = mapped_column(ShortText(200))
+    # Objects with `variant` and `weight`.
     arms: Mapped[list[Any]]
     margin: Mapped[float]
     when_decided: Mapped[str]
     drop_losing: Mapped[bool]
+    # Variants whose arms were dropped.
     dropped: Mapped[list[str]]
     created_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
+    # The variant whose arm was promoted. The last promotion of a pair makes its default variant.
     promoted: Mapped[str | None]
     promoted_at: Mapped[datetime | None]
 
@@ -71,11 +74,11 @@ class ExperimentRow(Numbered):
 
 
 class CountRow(Table):
-    """The number of an arm's responses, without comparisons, or that of its errors: `bucket` is `ERRORS` then."""
+    """A number of an arm's responses, without those of comparisons, or of its errors if `bucket` is `ERRORS`."""
 
     __tablename__ = "experiment_counts"
 
-    experiment: Mapped[str] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"), primary_key=True)
+    experiment: Mapped[str] = mapped_column(ForeignKey(EXPERIMENT_ID, ondelete="CASCADE"), primary_key=True)
     arm: Mapped[str] = mapped_column(primary_key=True)
     bucket: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     count: Mapped[int]
@@ -94,7 +97,7 @@ class RatingRow(Numbered):
     response: Mapped[str] = mapped_column(unique=True)
     variant: Mapped[str]
     digest: Mapped[str]
-    experiment: Mapped[str | None] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"))
+    experiment: Mapped[str | None] = mapped_column(ForeignKey(EXPERIMENT_ID, ondelete="CASCADE"))
     unit: Mapped[str | None]
     rating: Mapped[float]
     created_at: Mapped[datetime]
@@ -112,7 +115,7 @@ class VoteRow(Numbered):
     comparison: Mapped[str] = mapped_column(unique=True)
     compared: Mapped[list[Any]]
     preferred: Mapped[str | None]
-    experiment: Mapped[str | None] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"))
+    experiment: Mapped[str | None] = mapped_column(ForeignKey(EXPERIMENT_ID, ondelete="CASCADE"))
     unit: Mapped[str | None]
     created_at: Mapped[datetime]
 
@@ -127,32 +130,34 @@ class KeyRow(Table):
 
 
 def running(session: Session) -> tuple[dict[tuple[Task, Pair], Split], dict[str, str]]:
-    """Returns the splits of running experiments, and what is wrong with those that are invalid, by their id."""
+    """Returns the splits of running experiments by task and pair, and what is wrong with invalid ones by their id."""
     splits, invalid = {}, {}
+    # Each row is read by itself, so that one that cannot be read stops no other experiment.
     for identifier in session.scalars(select(ExperimentRow.id).where(ExperimentRow.stopped_at.is_(None))).all():
         try:
             row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
-            found = ExperimentRequest.model_validate(row, from_attributes=True)
+            experiment = ExperimentRequest.model_validate(row, from_attributes=True)
             dropped = row.dropped if row else ()
         except (TypeError, ValueError) as error:
             invalid[identifier] = str(error)
             continue
-        if found.languages is None:
+        if experiment.languages is None:
             invalid[identifier] = "its arms have no pair of languages in common"
             continue
-        weights = {arm.variant: arm.weight for arm in found.arms if arm.variant not in dropped}
-        split = Split(identifier, weights, found.drop_losing or found.when_decided != "tell")
-        splits[found.task, tuple(found.languages)] = split
+        weights = {arm.variant: arm.weight for arm in experiment.arms if arm.variant not in dropped}
+        decides = experiment.drop_losing or experiment.when_decided != "tell"
+        splits[experiment.task, tuple(experiment.languages)] = Split(identifier, weights, decides)
     return splits, invalid
 
 
 def promotions(session: Session) -> dict[tuple[Task, Pair], Promotion]:
+    """Returns the promotion of each pair that has one: the last one."""
     rows = session.scalars(
         select(ExperimentRow)
         .where(ExperimentRow.task.in_(Task), ExperimentRow.pair.is_not(None), ExperimentRow.promoted.is_not(None))
         .order_by(ExperimentRow.promoted_at)
     )
-    # The last one of a pair counts.
+    # A later row replaces an earlier one of the same pair.
     return {
         (Task(row.task), tuple(row.languages or ())): Promotion(row.promoted, row.id) for row in rows if row.promoted
     }
@@ -183,14 +188,15 @@ def signing_key(session: Session) -> bytes | None:
 
 
 def propose_key(session: Session, key: bytes) -> None:
-    """Makes a key that of the database, unless it has one."""
+    """Stores a key as the signing key of the database, unless the database has one."""
     session.execute(insert_into(session, KeyRow).values(number=KEY_NUMBER, key=key).on_conflict_do_nothing())
 
 
 def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[str]]:
-    """Returns the names of the arms of those experiments that are there. They stay until the end of the transaction.
+    """Returns the names of the arms, by experiment, of those of the `experiments` that the database has.
 
-    One may have been deleted, and a database that was replaced by an older or an empty one may not have it.
+    An experiment may be missing: it was deleted, or the database was replaced by an older or an empty one. The found
+    ones are locked, so that nobody deletes them before the end of the transaction.
     """
     rows = session.scalars(
         select(ExperimentRow).where(ExperimentRow.id.in_(experiments)).with_for_update(read=True, key_share=True)
@@ -199,22 +205,27 @@ def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[
 
 
 def add_counts(session: Session, counts: Mapping[Counted, int]) -> None:
-    """Adds responses and errors of arms to those of experiments that are still there."""
-    known = kept_arms(session, {experiment for experiment, _, _ in counts})
-    keys = ("experiment", "arm", "bucket")
-    # Sorted, so that two transactions do not wait for each other.
-    rows = [{**dict(zip(keys, key, strict=True)), "count": counts[key]} for key in sorted(counts) if key[0] in known]
+    """Adds responses and errors of arms to the counts in the database. Counts of deleted experiments are dropped."""
+    kept = kept_arms(session, {experiment for experiment, _, _ in counts})
+    rows = []
+    # Sorted, so that two transactions lock rows in the same order and never wait for each other.
+    for experiment, arm, bucket in sorted(counts):
+        if experiment in kept:
+            count = counts[experiment, arm, bucket]
+            rows.append({"experiment": experiment, "arm": arm, "bucket": bucket, "count": count})
+    if not rows:
+        return
     statement = insert_into(session, CountRow)
     total = {"count": CountRow.count + statement.excluded.count}
-    if rows:
-        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=total), rows)
+    keys = ("experiment", "arm", "bucket")
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=total), rows)
 
 
 def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[str, ArmRecord]:
-    """Returns what was counted of each arm, and the ratings: of each unit the first one.
+    """Returns the counts and the ratings of each arm. Of each unit, only the first rating counts.
 
-    A unit keeps its arm, so that its further ratings say more about the unit than about the arm, and intervals would be
-    too narrow. Ratings without a unit all count.
+    A unit keeps its arm. So its further ratings would say more about the unit than about the arm, and with them
+    intervals would be too narrow. Ratings without a unit all count.
     """
     records = {arm: ArmRecord() for arm in arms}
     for row in session.scalars(select(CountRow).where(CountRow.experiment == experiment)):
@@ -222,36 +233,44 @@ def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[
             records[row.arm].errors = row.count
         else:
             records[row.arm].responses += row.count
-    own = select(RatingRow.variant, RatingRow.unit, RatingRow.rating).where(RatingRow.experiment == experiment)
+    query = select(RatingRow.variant, RatingRow.unit, RatingRow.rating).where(RatingRow.experiment == experiment)
     ratings: dict[str, list[float]] = {arm: [] for arm in arms}
-    seen: set[str] = set()
-    for arm, unit, rating in session.execute(own.order_by(RatingRow.number)):
-        if unit not in seen:
-            ratings[arm].append(rating)
-            seen.update([unit] if unit else [])
+    seen_units: set[str] = set()
+    for arm, unit, rating in session.execute(query.order_by(RatingRow.number)):
+        if unit in seen_units:
+            continue
+        ratings[arm].append(rating)
+        if unit:
+            seen_units.add(unit)
     for arm, values in ratings.items():
         records[arm].ratings.extend(values)
     return records
 
 
 def pair_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[tuple[str, str], PairRecord]:
-    """Returns the votes on each pair of arms that they decide: of each unit the first one on that pair.
+    """Returns the votes on each pair of arms. Of each unit, only the first vote on a pair counts.
 
-    A vote decides the pairs of the arm that is better than all others; one for none is half a vote for each of a pair.
+    A comparison may have more than two variants. A vote for one of them counts for its pairs with each other one, and
+    says nothing about the pairs of the others. A tie counts for all pairs, as half a vote for each arm.
     """
     pairs = list(combinations(arms, 2))
-    own = select(VoteRow.compared, VoteRow.unit, VoteRow.preferred).where(VoteRow.experiment == experiment)
+    query = select(VoteRow.compared, VoteRow.unit, VoteRow.preferred).where(VoteRow.experiment == experiment)
     seen: set[tuple[str, tuple[str, str]]] = set()
+    # Votes by pair and preferred arm; None: ties.
     counts: Counter[tuple[tuple[str, str], str | None]] = Counter()
-    for compared, unit, preferred in session.execute(own.order_by(VoteRow.number)):
+    for compared, unit, preferred in session.execute(query.order_by(VoteRow.number)):
         variants = {variant for variant, _ in compared}
         for pair in pairs:
-            is_decided = variants.issuperset(pair) and (preferred is None or preferred in pair)
-            if is_decided and (unit, pair) not in seen:
-                counts[pair, preferred] += 1
-                seen.update([(unit, pair)] if unit else [])
+            is_about_pair = variants.issuperset(pair) and (preferred is None or preferred in pair)
+            if not is_about_pair or (unit, pair) in seen:
+                continue
+            counts[pair, preferred] += 1
+            if unit:
+                seen.add((unit, pair))
     records = {}
     for pair in pairs:
-        wins, losses, ties = (counts[pair, each] for each in (*pair, None))
-        records[pair] = PairRecord(WinRate(wins=wins + TIE * ties, votes=wins + losses + ties), ties)
+        first, second = pair
+        wins, losses, ties = counts[pair, first], counts[pair, second], counts[pair, None]
+        win_rate = WinRate(wins=wins + EQUAL_WIN_RATE * ties, votes=wins + losses + ties)
+        records[pair] = PairRecord(win_rate, ties)
     return records

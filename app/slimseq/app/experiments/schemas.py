@@ -1,4 +1,4 @@
-"""Requests and responses of `/experiments` and `/feedback`."""
+"""Requests and responses of `/experiments` and `/feedback`. `slimseq.answers` has those that the client reads too."""
 
 from typing import Annotated, Self
 
@@ -8,7 +8,7 @@ from slimseq.answers import ExperimentState, WhenDecided
 from slimseq.app.generate.schemas import Language, check_languages, check_unicode, examples
 from slimseq.models_store.manifest import Task
 
-# The id of a comparison of eight variants with names of 64 characters has less.
+# The longest id is that of a comparison of eight variants, whose names have 64 characters each. It is shorter.
 MAX_ID_CHARACTERS = 1024
 
 
@@ -39,7 +39,7 @@ class ExperimentRequest(BaseModel):
         }
     )
 
-    # JSON has no enums.
+    # Not strict, because JSON has no enums: the name of a task becomes a `Task`.
     task: Annotated[Task, Field(strict=False)]
     name: str = Field(min_length=1, max_length=200, description="What the experiment is to find out.")
     arms: list[Arm] = Field(min_length=2, max_length=8, description="The arms, each with another variant.")
@@ -66,7 +66,7 @@ class ExperimentRequest(BaseModel):
     drop_losing: bool = Field(default=False, description="Whether an arm gets no traffic once another is ahead of it.")
 
     @model_validator(mode="after")
-    def _arms_differ(self) -> Self:
+    def _fields_are_valid(self) -> Self:
         if len({arm.variant for arm in self.arms}) < len(self.arms):
             raise ValueError("arms names a variant twice")
         check_languages(self.task, self.languages)
@@ -107,10 +107,10 @@ class FeedbackRequest(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
+    def _is_rating_or_vote(self) -> Self:
         given = {name for name in ("response", "rating", "comparison", "preferred") if getattr(self, name) is not None}
-        if given == {"comparison"} and "preferred" in self.model_fields_set:
-            return self
-        if given not in ({"response", "rating"}, {"comparison", "preferred"}):
+        # A tie is an explicit null. A body without `preferred` is refused.
+        is_tie = given == {"comparison"} and "preferred" in self.model_fields_set
+        if not is_tie and given not in ({"response", "rating"}, {"comparison", "preferred"}):
             raise ValueError("give either response and rating, or comparison and preferred, which is null for a tie")
         return self

@@ -1,4 +1,9 @@
-"""The services of `/experiments`, which starts, ends, lists and reports them, and of `/feedback`."""
+"""What the routes of `/experiments` and `/feedback` do.
+
+`ExperimentService` starts, ends, lists and reports experiments, and promotes an arm. `FeedbackService` records ratings
+and votes. `slimseq.app.experiments.rows` has the tables, `slimseq.app.experiments.report` the statistics, and
+`slimseq.app.serving.traffic` splits the requests.
+"""
 
 import contextlib
 import logging
@@ -33,8 +38,9 @@ from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
+# Maximum number of experiments in the database.
 MAX_EXPERIMENTS = 1000
-# An id of an experiment is part of its responses' ids.
+# Random bytes in the id of an experiment: few, because the id is a part of the id of each response.
 ID_BYTES = 8
 
 logger = logging.getLogger(__name__)
@@ -42,9 +48,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class ExperimentService:
-    """Experiments in the database, at most one of which runs for each pair of languages of a task.
+    """Experiments in the database. At most one runs for each pair of languages of a task.
 
-    Without the database, all of it raises `DatabaseUnavailable`, and nothing is changed.
+    While the database is down, each method raises `DatabaseUnavailable` and changes nothing.
     """
 
     _database: Database
@@ -52,6 +58,12 @@ class ExperimentService:
     _sync: TrafficSync
 
     async def start(self, request: ExperimentRequest) -> Experiment:
+        """Starts an experiment. The traffic is split when this method returns.
+
+        Raises:
+            Conflict: an experiment runs for this pair, there are too many, or a setting prevents the promotion.
+            SlimseqError: the arms or their languages do not fit, see `_pair_of`.
+        """
         pair = self._pair_of(request)
         if request.when_decided == "promote":
             self._check_setting(request.task, pair)
@@ -60,24 +72,26 @@ class ExperimentService:
         row = ExperimentRow(id=secrets.token_hex(ID_BYTES), **fields)
 
         def add(session: Session) -> None:
-            if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
+            count = session.scalar(select(func.count()).select_from(ExperimentRow)) or 0
+            if count >= MAX_EXPERIMENTS:
                 limit = f"there are {MAX_EXPERIMENTS} experiments, the limit"
                 raise Conflict(f"{limit}; delete one that has stopped, with DELETE /experiments/ID")
-            if (running := _running_id(session, row)) is not None:
-                raise _runs(request.task, pair, running)
+            running = _running_id(session, row)
+            if running is not None:
+                raise _already_runs(request.task, pair, running)
             session.add(row)
 
         try:
             await self._database.run(add)
         except IntegrityError:
-            # Another process has just started one.
+            # The unique index says that another process has just started one.
             running = await self._database.run(lambda session: _running_id(session, row), writes=False)
-            raise _runs(request.task, pair, running or "that has just stopped") from None
+            raise _already_runs(request.task, pair, running or "that has just stopped") from None
         await self._sync.refresh()
         return await self.get(row.id)
 
     def _pair_of(self, request: ExperimentRequest) -> Pair:
-        """Returns the pair of languages of an experiment, whose requests without a variant reach its arms.
+        """Returns the pair of languages whose requests the experiment splits: those that name no variant.
 
         Raises:
             UnknownVariant, InvalidArtifact: there is no such arm, or it cannot be read.
@@ -86,18 +100,21 @@ class ExperimentService:
         """
         names = [arm.variant for arm in request.arms]
         for name in names:
+            # Only a check: it raises if this variant cannot answer.
             self._chooser.select(request.task, RequestedVariant(name))
         pair = self._chooser.shared_pair(request.task, names, request.languages) or ()
         try:
             check_languages(request.task, pair)
         except ValueError as error:
             raise InvalidRequest(f"arms: the manifests of the variants: {error}") from error
-        # A request for a summary names no language.
+        # The languages that a request may name. A request for a summary names none, and so has the default language.
         named = (pair[0], pair[1]) if request.task is Task.TRANSLATION else None
-        reached = self._chooser.defaults.find_pair(request.task, named)
-        if reached != pair:
-            default = f"; those without languages are {in_words(reached)}" if named is None and reached else ""
-            raise InvalidRequest(f"arms: no request without a variant is {in_words(pair)}{default}")
+        pair_of_requests = self._chooser.defaults.find_pair(request.task, named)
+        if pair_of_requests != pair:
+            hint = ""
+            if named is None and pair_of_requests:
+                hint = f"; those without languages are {in_words(pair_of_requests)}"
+            raise InvalidRequest(f"arms: no request without a variant is {in_words(pair)}{hint}")
         return pair
 
     async def stop(self, identifier: str) -> Experiment:
@@ -106,40 +123,53 @@ class ExperimentService:
 
     async def promote(self, identifier: str, arm: str | None = None) -> Experiment:
         """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its pair."""
-        found = await self.get(identifier)
-        names, arm = [each.variant for each in found.arms], arm or found.conclusion.arm
-        if arm is None:
-            raise Conflict(f"{found.conclusion.text} Name the arm to promote, as in ?arm={names[0]}")
-        if arm not in names:
-            raise NotFound(f"query parameter arm: {arm!r} is no arm; there are {', '.join(names)}")
-        if found.languages is None:
+        experiment = await self.get(identifier)
+        names = [each.variant for each in experiment.arms]
+        promoted = arm or experiment.conclusion.arm
+        if promoted is None:
+            raise Conflict(f"{experiment.conclusion.text} Name the arm to promote, as in ?arm={names[0]}")
+        if promoted not in names:
+            raise NotFound(f"query parameter arm: {promoted!r} is no arm; there are {', '.join(names)}")
+        if experiment.languages is None:
             raise Conflict("this experiment is from before experiments had a pair of languages; start another one")
-        self._check_setting(found.task, tuple(found.languages))
-        self._chooser.select(found.task, RequestedVariant(arm))
-        return await self._change(identifier, stops=True, promoted=arm, promoted_at=datetime.now(UTC))
+        self._check_setting(experiment.task, tuple(experiment.languages))
+        # Only a check: it raises if this variant cannot answer.
+        self._chooser.select(experiment.task, RequestedVariant(promoted))
+        return await self._change(identifier, stops=True, promoted=promoted, promoted_at=datetime.now(UTC))
 
     async def decide(self, identifier: str) -> None:
-        """Drops the arms of a running experiment that have lost, and ends it once it is decided, as far as it says."""
-        found = await self.get(identifier)
-        if found.status != "running":
+        """Does what a running experiment asks for when arms lose (`drop_losing`) or it is decided (`when_decided`)."""
+        experiment = await self.get(identifier)
+        if experiment.status != "running":
             return
-        dropped, left = ([arm.variant for arm in found.arms if arm.dropped is is_out] for is_out in (True, False))
-        if found.drop_losing and (lost := losing(left, found.pairs)):
-            logger.info("arms lost", extra={"experiment": identifier, "arms": lost})
-            found = await self._change(identifier, dropped=[*dropped, *lost])
-        if found.when_decided == "tell" or found.conclusion.verdict == "undecided":
+        if experiment.drop_losing:
+            experiment = await self._drop_losing(experiment)
+        if experiment.when_decided == "tell" or experiment.conclusion.verdict == "undecided":
             return
-        logger.info("experiment decided", extra={"experiment": identifier, "conclusion": found.conclusion.text})
-        if found.when_decided == "promote" and found.conclusion.arm:
+        logger.info("experiment decided", extra={"experiment": identifier, "conclusion": experiment.conclusion.text})
+        if experiment.when_decided == "promote" and experiment.conclusion.arm:
             try:
                 await self.promote(identifier)
             except DatabaseUnavailable:
+                # `TrafficSync` calls `decide` again.
                 raise
             except SlimseqError as error:
                 logger.warning("nothing promoted", extra={"experiment": identifier, "reason": str(error)})
         await self.stop(identifier)
 
+    async def _drop_losing(self, experiment: Experiment) -> Experiment:
+        """Drops the arms that another one is ahead of. Returns the experiment as it then is."""
+        dropped = [arm.variant for arm in experiment.arms if arm.dropped]
+        remaining = [arm.variant for arm in experiment.arms if not arm.dropped]
+        lost = losing(remaining, experiment.pairs)
+        if not lost:
+            return experiment
+        logger.info("arms lost", extra={"experiment": experiment.id, "arms": lost})
+        return await self._change(experiment.id, dropped=[*dropped, *lost])
+
     async def _change(self, identifier: str, *, stops: bool = False, **columns: object) -> Experiment:
+        """Sets columns of an experiment, stops it if it runs and `stops`, and returns it as it then is."""
+
         def write(session: Session) -> None:
             row = _row(session, identifier)
             if stops:
@@ -152,21 +182,24 @@ class ExperimentService:
         return await self.get(identifier)
 
     def _check_setting(self, task: Task, pair: Pair) -> None:
-        if setting := self._chooser.defaults.named_by_setting(task, pair):
+        """Raises `Conflict` if a setting names the default variant of a pair."""
+        setting = self._chooser.defaults.named_by_setting(task, pair)
+        if setting:
             raise Conflict(f"{setting}, and a setting comes before a promotion: unset it to promote a variant")
 
     async def delete(self, identifier: str) -> None:
+        """Deletes an experiment that has stopped, with its feedback and its promotion."""
 
         def remove(session: Session) -> None:
             row = _row(session, identifier)
             if row.stopped_at is None:
-                raise _runs(Task(row.task), row.languages or (), identifier)
+                raise _already_runs(Task(row.task), row.languages or (), identifier)
             session.delete(row)
 
         await self._database.delete(remove)
         await self._sync.refresh()
 
-    async def list(self, limit: int, before: int | None = None) -> ExperimentList:
+    async def list_page(self, limit: int, before: int | None = None) -> ExperimentList:
         def read(session: Session) -> ExperimentList:
             rows, following = newest_first(session, ExperimentRow, before, limit)
             return ExperimentList(experiments=[_summary(row) for row in rows], next=following)
@@ -174,20 +207,25 @@ class ExperimentService:
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        # Another program may lock the database for writing only. Then the latest responses are not in the report.
+        """Returns an experiment with its report, which includes the responses that were counted up to now."""
+        # Another program may have locked the database for writing. Then it can be read, and the report lacks the latest
+        # responses.
         with contextlib.suppress(DatabaseUnavailable):
             await self._sync.flush()
         return await self._database.run(lambda session: _reported(session, identifier), writes=False)
 
 
 class FeedbackService:
-    """Records feedback, for `days` after a response. What it returned is in the database, what it refused is not."""
+    """Records ratings and votes, for `days` after the response or the comparison.
+
+    Feedback that a method returned is in the database. If the method raised, the database does not have it.
+    """
 
     def __init__(self, database: Database, traffic: Traffic, metrics: ServiceMetrics, days: float) -> None:
         self._database = database
         self._traffic = traffic
         self._metrics = metrics
-        self._kept = timedelta(days=days)
+        self._judgeable_for = timedelta(days=days)
 
     async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
         """Records a rating or a vote of a unit, by default that of the response or the comparison."""
@@ -195,7 +233,8 @@ class FeedbackService:
         identifier = request.response or request.comparison or ""
         name = f"{kind} {identifier!r}"
         unknown = NotFound(f"there is no {name} to judge: its id is wrong or too old")
-        judged = self._traffic.ids.read(kind, identifier, self._kept.total_seconds())
+        # The id itself says which variants answered, for which unit and in which experiment. It is signed.
+        judged = self._traffic.ids.read(kind, identifier, self._judgeable_for.total_seconds())
         if judged is None or not judged.answered:
             raise unknown
         row = _rating(judged, request.rating) if request.rating is not None else _vote(judged, request.preferred)
@@ -208,35 +247,45 @@ class FeedbackService:
                 if arms is None:
                     raise unknown
                 if isinstance(row, VoteRow) and row.preferred is not None and row.preferred not in arms:
-                    # It says nothing about arms.
-                    row.experiment = row.unit = None
+                    # A vote for a variant that is no arm says nothing about the arms.
+                    row.experiment = None
+                    row.unit = None
             session.add(row)
-            # Their ids are too old to be judged again.
+            # Old judgements outside of experiments are only kept so that nobody judges twice. After this time nobody
+            # can judge those ids any more.
             for table in (RatingRow, VoteRow):
-                is_old = table.experiment.is_(None) & (table.created_at < row.created_at - self._kept)
+                is_old = table.experiment.is_(None) & (table.created_at < row.created_at - self._judgeable_for)
                 session.execute(delete(table).where(is_old))
 
         try:
             await self._database.run(add)
         except IntegrityError:
             raise Conflict(f"{name} was judged before; each is judged once") from None
-        variant: str | None
-        if isinstance(row, RatingRow):
-            variant = row.variant
-            self._metrics.ratings.labels(judged.task, row.variant).observe(row.rating)
-        elif variant := row.preferred:
-            self._metrics.votes.labels(judged.task, variant).inc()
+        variant = self._measure(judged.task, row)
         return Feedback(task=judged.task, variant=variant, experiment=row.experiment)
 
+    def _measure(self, task: Task, row: RatingRow | VoteRow) -> str | None:
+        """Adds a judgement to the metrics. Returns the variant that was rated or preferred, None for a tie."""
+        if isinstance(row, RatingRow):
+            self._metrics.ratings.labels(task, row.variant).observe(row.rating)
+            return row.variant
+        if row.preferred:
+            self._metrics.votes.labels(task, row.preferred).inc()
+        return row.preferred
 
-def _runs(task: Task, pair: Sequence[str], identifier: str) -> Conflict:
+
+def _already_runs(task: Task, pair: Sequence[str], identifier: str) -> Conflict:
     return Conflict(f"{task.value} of {in_words(pair)} has a running experiment, {identifier}: stop it first")
 
 
 def _running_id(session: Session, row: ExperimentRow) -> str | None:
-    """Returns the id of the experiment that runs for the pair of another one, or for a pair that nobody knows."""
-    is_same = (ExperimentRow.pair == row.pair) | ExperimentRow.pair.is_(None)
-    query = select(ExperimentRow.id).where(ExperimentRow.task == row.task, ExperimentRow.stopped_at.is_(None), is_same)
+    """Returns the id of an experiment that runs for the task and pair of `row`, None if there is none.
+
+    An old experiment whose pair is not known may be for the same pair.
+    """
+    may_have_pair = (ExperimentRow.pair == row.pair) | ExperimentRow.pair.is_(None)
+    is_running = ExperimentRow.stopped_at.is_(None)
+    query = select(ExperimentRow.id).where(ExperimentRow.task == row.task, is_running, may_have_pair)
     return session.scalar(query.limit(1))
 
 

@@ -1,7 +1,12 @@
-"""Keeps this process in step with the database: which experiments run, promotions, what was counted, the key of ids.
+"""Keeps this process in step with the database, every `SYNC_SECONDS`.
 
-All processes on one database split their traffic alike, have the same defaults, and read each other's ids. While the
-database is down, the last experiments and promotions that were read go on, and counts wait in memory.
+- It reads the running experiments, the promotions, and the key that signs the ids of responses.
+- It writes how many responses and errors each arm had since the last time.
+- It lets experiments end by themselves.
+
+So all processes on one database split their traffic in the same way, have the same default variants, and read each
+other's ids. While the database is down, the experiments and promotions that were read last remain in force, and the
+counts wait in memory.
 """
 
 import asyncio
@@ -23,69 +28,79 @@ from slimseq.app.serving.traffic import Split, Traffic
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task
 
-# Id, task and variants of experiments; splits of experiments that run, and what is wrong with the invalid ones.
+# Id, task and variants of experiments whose row has no pair of languages.
 WithoutPair = Sequence[tuple[str, Task, Sequence[str]]]
+# The splits of experiments that run, and what is wrong with invalid ones, by their id.
 Running = tuple[Mapping[tuple[Task, Pair], Split], Mapping[str, str]]
 
 SYNC_SECONDS = 2.0
-# A report of 10,000 ratings takes tens of milliseconds.
+# Less often than the reading: a report of 10,000 ratings takes tens of milliseconds.
 DECIDE_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
 
 class TrafficSync:
+    """Sets the splits of `traffic` and the promotions of `chooser` from the database. Used from the event loop."""
+
     def __init__(self, database: Database, traffic: Traffic, chooser: Chooser) -> None:
         self._database = database
         self._traffic = traffic
         self._chooser = chooser
-        # Set once the database was read, or could not be.
+        # Set once the database was read for the first time, or could not be read.
         self.has_tried = asyncio.Event()
-        self._reasons: dict[tuple[Task, Pair], str] = {}
         self._reading, self._writing = asyncio.Lock(), asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._invalid: Mapping[str, str] = {}
+        # What was logged: the reason of each promoted default, and what is wrong with each invalid experiment.
+        self._logged_reasons: dict[tuple[Task, Pair], str] = {}
+        self._logged_invalid: Mapping[str, str] = {}
 
     def start(self, decide: Callable[[str], Awaitable[None]]) -> None:
-        """Starts. `decide` is called with each experiment that may end by itself, from time to time."""
+        """Starts to read and write. Every `DECIDE_SECONDS`, `decide` gets the id of each experiment that may end."""
         self._task = asyncio.create_task(self._repeat(decide), name="traffic")
 
     async def refresh(self) -> None:
-        """Reads the running experiments, the promotions, and the key, which is made if there is none."""
-        # One after the other, so that what was read last is newest.
+        """Reads the running experiments, the promotions, and the signing key, which is made if there is none."""
+        # Under a lock: else an older reading that ends later would replace a newer one.
         async with self._reading:
             without_pair, (splits, invalid), promotions, key = await self._database.run(_read, writes=False)
             pairs = self._pairs_of(without_pair)
             if pairs:
                 await self._database.run(lambda session: rows.set_pairs(session, pairs))
                 _, (splits, invalid), promotions, key = await self._database.run(_read, writes=False)
-            self._traffic.splits, self._chooser.defaults.promotions = splits, promotions
-        reasons = {promoted: self._chooser.defaults.reason(*promoted) for promoted in promotions}
-        for (task, pair), reason in reasons.items() - self._reasons.items():
-            logger.info("default variant", extra={"task": task, "languages": in_words(pair), "reason": reason})
-        self._reasons = reasons
-        for identifier in invalid.keys() - self._invalid.keys():
-            logger.error("invalid experiment", extra={"experiment": identifier, "reason": invalid[identifier]})
-        self._invalid = invalid
+            self._traffic.splits = splits
+            self._chooser.defaults.promotions = promotions
+        self._log_changes(promotions, invalid)
         if key is None:
+            # Of processes that propose a key at once, the database takes one.
             await self._database.run(lambda session: rows.propose_key(session, self._traffic.ids.key))
             key = await self._database.run(rows.signing_key, writes=False)
         if key is not None:
             self._traffic.ids.use_key(key)
 
+    def _log_changes(self, promotions: Mapping[tuple[Task, Pair], Promotion], invalid: Mapping[str, str]) -> None:
+        """Logs what differs from the last reading, so that each default and each invalid experiment is logged once."""
+        reasons = {promoted: self._chooser.defaults.reason(*promoted) for promoted in promotions}
+        for (task, pair), reason in reasons.items() - self._logged_reasons.items():
+            logger.info("default variant", extra={"task": task, "languages": in_words(pair), "reason": reason})
+        self._logged_reasons = reasons
+        for identifier in invalid.keys() - self._logged_invalid.keys():
+            logger.error("invalid experiment", extra={"experiment": identifier, "reason": invalid[identifier]})
+        self._logged_invalid = invalid
+
     def _pairs_of(self, experiments: WithoutPair) -> dict[str, Pair]:
-        """Returns the pairs of experiments of before experiments had a pair, as far as their variants share one."""
-        found = {}
+        """Returns a pair for each old experiment without one, as far as its variants share a pair of languages."""
+        pairs = {}
         for identifier, task, variants in experiments:
             with contextlib.suppress(UnsupportedLanguages):
                 pair = self._chooser.shared_pair(task, variants)
                 if pair is not None:
-                    found[identifier] = pair
-        return found
+                    pairs[identifier] = pair
+        return pairs
 
     async def flush(self) -> None:
         """Writes what was counted since the last time. While the database is down, the counts wait."""
-        # Not cancelled: nobody would know whether the database has what is on its way.
+        # Not cancelled with its caller: nobody would know whether the database has the counts that are on their way.
         await asyncio.shield(self._write())
 
     async def close(self) -> None:
@@ -110,16 +125,19 @@ class TrafficSync:
             except DatabaseUnavailable:
                 pass  # The database logs that it is down.
             except Exception:
+                # The loop must not end: the next reading may succeed.
                 logger.exception("the experiments of before go on")
             self.has_tried.set()
             await asyncio.sleep(SYNC_SECONDS)
 
     async def _write(self) -> None:
         async with self._writing:
+            # Responses that arrive during the transaction go into the new counter.
             counts, self._traffic.counts = self._traffic.counts, Counter()
+            if not counts:
+                return
             try:
-                if counts:
-                    await self._database.run(lambda session: rows.add_counts(session, counts))
+                await self._database.run(lambda session: rows.add_counts(session, counts))
             except DatabaseUnavailable:
                 self._traffic.counts.update(counts)
                 raise

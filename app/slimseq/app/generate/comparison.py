@@ -1,4 +1,8 @@
-"""Compares the outputs of variants for the same texts: agreement with one of them, and a word diff."""
+"""The service of `/compare`: several variants answer the same texts, and all are compared with one of them.
+
+Each variant generates as for any request (`slimseq.app.generate.service`). Added are the agreement with the reference
+variant, and a word diff.
+"""
 
 import asyncio
 import logging
@@ -12,8 +16,9 @@ from rapidfuzz.distance import Indel
 from slimseq.answers import ComparedAgreement, ComparedGeneration, Comparison, DiffPart, FailedVariant
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.failures import answer_to
+from slimseq.app.generate.call import Call, CallTerms, with_languages
 from slimseq.app.generate.schemas import GenerationResponse
-from slimseq.app.generate.service import Call, CallTerms, GenerationService, counted_characters, with_languages
+from slimseq.app.generate.service import GenerationService, counted_characters
 from slimseq.app.http.callers import Admission
 from slimseq.app.http.problems import problem_of
 from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
@@ -25,8 +30,10 @@ from slimseq.models_store.manifest import Task
 
 logger = logging.getLogger(__name__)
 
-# Of all outputs of a variant. The diff of 10,000 holds the interpreter for 15 ms at a time, that of 20,000 for 55 ms.
+# Maximum characters of all outputs of a variant that are compared. The diff of 10,000 characters holds the interpreter
+# for 15 ms at a time, the diff of 20,000 for 55 ms.
 MAX_CHARACTERS = 10_000
+# Words, and the white space between them, so that the parts of a diff add up to the text.
 _WORDS = re.compile(r"\s+|\S+")
 
 
@@ -74,12 +81,12 @@ class ComparisonService:
                 answer = answer_to(error, f"{task}/{name} cannot answer")
                 results.append(FailedVariant(variant=name, error=problem_of(answer)))
         answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
-        compared: list[ComparedGeneration | FailedVariant] = [
-            each for each in results if isinstance(each, FailedVariant)
-        ]
+        compared: list[ComparedGeneration | FailedVariant]
         if answered:
-            name = reference_among(list(answered), self._chooser.references(task, variants))
-            compared = await asyncio.to_thread(compare_with, answered[name], results)
+            reference = reference_among(list(answered), self._chooser.references(task, variants))
+            compared = await asyncio.to_thread(compare_with, answered[reference], results)
+        else:
+            compared = [each for each in results if isinstance(each, FailedVariant)]
         judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
         comparison = self._traffic.comparison_id(task, pair, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
@@ -87,8 +94,11 @@ class ComparisonService:
 
 def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> str:
     """Returns the variant that the others are compared with: the reference of the most, else the first."""
-    found = [references[name] for name in variants if references.get(name) in variants]
-    return max(dict.fromkeys(found), key=found.count) if found else variants[0]
+    used = [references[name] for name in variants if references.get(name) in variants]
+    if not used:
+        return variants[0]
+    # `dict.fromkeys` keeps the order, so that of equally frequent references the first one is chosen.
+    return max(dict.fromkeys(used), key=used.count)
 
 
 def compare_with(
@@ -100,20 +110,23 @@ def compare_with(
 
 def word_diff(before: str, after: str) -> list[DiffPart]:
     """Returns the parts that make one text out of the other: the fewest words and spaces that differ."""
-    words, others = _WORDS.findall(before), _WORDS.findall(after)
+    words_before, words_after = _WORDS.findall(before), _WORDS.findall(after)
     parts: list[DiffPart] = []
-    for code in Indel.opcodes(words, others):
-        inserted, kept = others[code.dest_start : code.dest_end], words[code.src_start : code.src_end]
-        parts.append(DiffPart.model_validate({"op": code.tag, "text": "".join(inserted or kept)}))
+    for code in Indel.opcodes(words_before, words_after):
+        # Words that were deleted are in the text before alone.
+        words = words_after[code.dest_start : code.dest_end] or words_before[code.src_start : code.src_end]
+        parts.append(DiffPart.model_validate({"op": code.tag, "text": "".join(words)}))
     return parts
 
 
 def _compared(reference: GenerationResponse, result: GenerationResponse) -> ComparedGeneration:
-    texts, others = ([output.text for output in each.outputs] for each in (result, reference))
+    texts = [output.text for output in result.outputs]
+    reference_texts = [output.text for output in reference.outputs]
     fields = {name: getattr(result, name) for name in type(result).model_fields}
-    if result.variant == reference.variant or max(sum(map(len, each)) for each in (texts, others)) > MAX_CHARACTERS:
+    is_too_long = max(sum(map(len, texts)), sum(map(len, reference_texts))) > MAX_CHARACTERS
+    if is_too_long or result.variant == reference.variant:
         return ComparedGeneration(**fields)
-    found = agreements(reference.task, texts, others)
+    found = agreements(reference.task, texts, reference_texts)
     return ComparedGeneration(
         **fields,
         agreement=ComparedAgreement(
@@ -122,5 +135,5 @@ def _compared(reference: GenerationResponse, result: GenerationResponse) -> Comp
             exact=fmean(each.is_exact for each in found),
             similarity=fmean(each.similarity for each in found),
         ),
-        diff=[word_diff(other, text) for other, text in zip(others, texts, strict=True)],
+        diff=[word_diff(before, text) for before, text in zip(reference_texts, texts, strict=True)],
     )

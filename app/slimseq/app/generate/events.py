@@ -1,15 +1,16 @@
 """Server-Sent Events of one generation: a `token` event for each piece, then `done` with the response, or `error`.
 
-A worker thread reports tokens and complete rows; the event loop assembles and sends them. The further passes of a row
-start as soon as its first pass has ended, so that a sentence whose spans have to be repaired delays the sentences after
-it by its own passes only.
+A worker thread reports tokens and complete rows. The event loop assembles them to pieces of the outputs and sends them.
+A row (a sentence or a part of a document) may need further passes to bring its protected spans, such as numbers, into
+its output. They start as soon as its first pass has ended. So a row delays the rows after it by its own passes only.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from fastapi.sse import format_sse_event
@@ -22,13 +23,13 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
+from slimseq.inference.text.assembly import DocumentAssembly, TextPiece, new_assembly
 from slimseq.inference.text.rows import Plan, RowPasses
 from slimseq.models_store.errors import SlimseqError
 
 logger = logging.getLogger(__name__)
 
-# A token, the output of a row, or the further passes of a row that have ended.
+# What the stream receives about a row: a token, the output of its first pass, or the ended task of its further passes.
 Received = int | TextOutput | asyncio.Task[TextOutput]
 
 
@@ -51,14 +52,17 @@ class EventStream:
         self._received: asyncio.Queue[tuple[int, Received] | None] = asyncio.Queue()
         self._assembly = new_assembly(self._generator, self._planned)
         self._segments = [segment for text in self._planned.texts for segment in text.segments]
-        # The final outputs of rows with passes, the rows whose passes have not ended, and the tasks that run them.
-        self._outputs: dict[int, TextOutput] = {}
-        self._repairing: set[int] = set()
+        # The final outputs of rows that had further passes.
+        self._final_outputs: dict[int, TextOutput] = {}
+        # The rows whose further passes have not ended.
+        self._in_further_passes: set[int] = set()
+        # The tasks that run further passes: one for each row, or for all rows of equal sentences.
         self._tasks: dict[Hashable, asyncio.Task[TextOutput]] = {}
-        self._repaired_at = 0.0
+        # `time.monotonic()` when the last further passes ended.
+        self._passes_ended = 0.0
 
     def on_token(self, row: int, received: int | TextOutput) -> None:
-        # The loop may have ended while a row was running.
+        # At a shutdown, the loop may have ended while a row was running.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._received.put_nowait, (row, received))
 
@@ -76,6 +80,7 @@ class EventStream:
             SlimseqError: it failed before the first piece. Later failures become an `error` event.
         """
         has_started = False
+        # None: the first passes of all rows have ended.
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
         try:
             async with self._due.limited():
@@ -85,20 +90,20 @@ class EventStream:
                 for piece in pieces:
                     has_started = True
                     yield event("token", piece)
-                if not is_generating and not self._repairing:
+                if not is_generating and not self._in_further_passes:
                     break
                 async with self._due.limited():
                     received = await self._received.get()
                     pieces = await self._pieces(*received) if received else []
                 is_generating = is_generating and received is not None
-            response = await answer(self._repaired(await request.future))
+            response = await answer(self._with_final_outputs(await request.future))
             has_started = True
             yield event("done", response)
         except ENDINGS:
             raise
         except BaseException as error:
             # Tokens are decoded here, which may end with a panic.
-            problem = _known(error)
+            problem = _as_slimseq_error(error)
             if not has_started:
                 raise problem from error
             on_failure(problem)
@@ -106,56 +111,69 @@ class EventStream:
         finally:
             for task in self._tasks.values():
                 task.cancel()
-                # Nobody reads its errors.
+                # Reads the task's error, which asyncio would log as never retrieved.
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._worker.abandon(request)
 
-    async def _pieces(self, row: int, received: Received) -> list[Piece]:
+    async def _pieces(self, row: int, received: Received) -> list[TextPiece]:
         """Returns the pieces to send once a token, an output or the final output of a row is there."""
         if isinstance(received, int):
             return self._assembly.on_token(row, received)
         if isinstance(received, asyncio.Task):
-            self._repairing.discard(row)
-            self._repaired_at = time.monotonic()
-            received = self._outputs[row] = received.result()
+            self._in_further_passes.discard(row)
+            self._passes_ended = time.monotonic()
+            received = received.result()
+            self._final_outputs[row] = received
         elif row in self._planned.passes:
-            self._repair(row, received)
+            self._start_further_passes(row, received)
             return []
         if isinstance(self._assembly, DocumentAssembly):
             self._assembly.add(row, received)
             return await self._begin()
         return self._assembly.on_row(row, received)
 
-    async def _begin(self) -> list[Piece]:
-        """Returns the pieces that can be sent, at first those that need no rows. Sections are written on a thread."""
+    async def _begin(self) -> list[TextPiece]:
+        """Returns the pieces that can be sent: at first those that need no rows, then complete sections of a document.
+
+        A thread writes the sections, since their markup takes long.
+        """
         if not isinstance(self._assembly, DocumentAssembly):
             return self._assembly.begin()
-        is_complete = self._assembly.is_next_complete
-        return await self._planner.run(self._assembly.write, WorkSize.USUAL) if is_complete else []
+        if not self._assembly.is_next_complete:
+            return []
+        return await self._planner.run(self._assembly.write, WorkSize.USUAL)
 
-    def _repair(self, row: int, output: TextOutput) -> None:
+    def _start_further_passes(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""
         segment = self._segments[row]
-        sentence = row if self._planned.options.do_sample else (segment.text, segment.spans, segment.elements)
-        if sentence not in self._tasks:
-            self._tasks[sentence] = asyncio.create_task(self._final_output(row, output))
-        self._repairing.add(row)
-        self._tasks[sentence].add_done_callback(lambda ended: self._received.put_nowait((row, ended)))
+        key = row if self._planned.options.do_sample else (segment.text, segment.spans, segment.elements)
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.create_task(self._run_further_passes(row, output))
+        self._in_further_passes.add(row)
+        self._tasks[key].add_done_callback(lambda ended: self._received.put_nowait((row, ended)))
 
-    async def _final_output(self, row: int, output: TextOutput) -> TextOutput:
+    async def _run_further_passes(self, row: int, output: TextOutput) -> TextOutput:
         passes = RowPasses(self._generator, self._planned)
         await run_passes(passes, self._worker, [(row, output)], self._due, self._planner)
         return passes.outputs[row]
 
-    def _repaired(self, generated: Generated) -> Generated:
-        """Returns the final outputs in place of those of the first passes."""
-        outputs = [self._outputs.get(row, output) for row, output in enumerate(generated.outputs)]
-        inference_seconds = max(generated.inference_seconds, self._repaired_at - generated.begun)
+    def _with_final_outputs(self, generated: Generated) -> Generated:
+        """Puts the final outputs in place of those of the first passes."""
+        outputs = [self._final_outputs.get(row, output) for row, output in enumerate(generated.outputs)]
+        inference_seconds = max(generated.inference_seconds, self._passes_ended - generated.begun)
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
 
 
-def _known(error: BaseException) -> SlimseqError:
+def _as_slimseq_error(error: BaseException) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     logger.error("unexpected exception in a stream", exc_info=error)
     return answer_to(error, "the request cannot be answered")
+
+
+async def with_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:
+    """Yields the first event and the others. `held` is released at their end or when the client disconnects."""
+    async with held, contextlib.aclosing(events):
+        yield first
+        async for each in events:
+            yield each

@@ -26,34 +26,44 @@ class GlossaryList(BaseModel):
 
 
 class GlossaryFolder:
-    """The files of a folder, `NAME.csv` and `NAME.tbx`; None: there are none. Its methods take long, on any thread."""
+    """The glossaries of a folder: the files `NAME.csv` and `NAME.tbx`. Without a folder there are none.
+
+    Its methods read files, so that they may take long. Any thread may call them.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        # As they were last read: a glossary, or why it is none.
-        self._known: dict[Path, tuple[tuple[int, ...], Glossary | str]] = {}
+        # By file, what was last read: the version of the file, and its glossary or why it cannot be read.
+        self._last_read: dict[Path, tuple[tuple[int, ...], Glossary | str]] = {}
         self._reading = threading.Lock()
 
     def listed(self) -> GlossaryList:
-        found = []
+        glossaries = []
         for name in self._paths():
             try:
-                found.append(GlossaryInfo(name=name, terms=len(self.named(name))))
+                glossaries.append(GlossaryInfo(name=name, terms=len(self.named(name))))
             except (InvalidPrompt, InvalidRequest) as error:
-                found.append(GlossaryInfo(name=name, terms=0, error=str(error)))
-        return GlossaryList(glossaries=found)
+                glossaries.append(GlossaryInfo(name=name, terms=0, error=str(error)))
+        return GlossaryList(glossaries=glossaries)
 
     def named(self, name: str) -> Glossary:
+        """Returns the glossary of a name, read again if its file has changed.
+
+        Raises:
+            InvalidRequest: there is no file of the name.
+            InvalidPrompt: the file cannot be read.
+        """
         try:
             path = self._paths()[name]
             status = path.stat()
         except (KeyError, OSError):
             raise InvalidRequest(f"glossary: there is none of the name {name[:64]!r}; see GET /glossaries") from None
+        # The inode tells a file that replaced another one within the same tick of the clock.
         version = status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
         with self._reading:
-            if path not in self._known or self._known[path][0] != version:
-                self._known[path] = version, self._read(path)
-            found = self._known[path][1]
+            if path not in self._last_read or self._last_read[path][0] != version:
+                self._last_read[path] = version, self._read(path)
+            found = self._last_read[path][1]
         if isinstance(found, str):
             raise InvalidPrompt(found)
         return found
@@ -63,7 +73,7 @@ class GlossaryFolder:
             return read_glossary_file(path)
         except InvalidPrompt as error:
             if isinstance(error.__cause__, OSError):
-                # The next request may be able to read it.
+                # Not a fault of the content: the next request tries to read the file again.
                 raise InvalidPrompt(f"glossary: {error}") from error
             return f"glossary: {error}"
 

@@ -1,7 +1,9 @@
-"""Runs the work on texts, before and after generation, on threads where it takes long, so that the event loop is free.
+"""Runs the work on texts before and after generation. Short work runs on the event loop, longer work on a thread.
 
-CPython switches between threads every 5 ms, so these few threads delay the event loop by little. The work is a plain
-function. It calls a check between texts and lines, which ends the work of a cancelled or expired request.
+CPython switches between threads every 5 ms, so that these few threads delay the event loop by little. The work is a
+plain function. It calls a check between texts and lines, which ends the work of a cancelled or expired request.
+
+`planning_size`, `passes_size` and `answer_size` estimate how long work takes. `run_passes` generates further passes.
 """
 
 import asyncio
@@ -24,19 +26,21 @@ from slimseq.inference.text.sentences import Check, unchecked
 
 Result = TypeVar("Result")
 
-# Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
+# Maximum sizes of short work.
+# Plain characters. Planning them takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
-# To read so many with markup, or to write them, takes at most 30 milliseconds.
+# Characters of HTML or Markdown. Reading or writing them takes at most 30 ms.
 SHORT_MARKUP_CHARACTERS = 500
-# Planning so few takes about 0.1 s.
-USUAL_CHARACTERS = 50_000
-# Of sources and outputs together. To check so many takes about 2 ms.
+# Characters of sources and outputs together. Checking the outputs takes about 2 ms.
 SHORT_CHECKED_CHARACTERS = 8000
-# To check the outputs of so many sentences takes a few milliseconds.
+# Rows (sentences). Checking their outputs takes a few milliseconds.
 SHORT_ROWS = 32
 
-# Rows whose further passes run side by side. A pass may have 34 rows for each, so that to encode and queue those of 512
-# takes 24 ms.
+# Maximum characters of work of the usual size. Planning them takes about 0.1 s.
+USUAL_CHARACTERS = 50_000
+
+# Rows whose further passes run side by side. A row may need 34 rows in a pass (its parts). Encoding and queueing the
+# rows of a pass of 512 takes 24 ms.
 ROWS_TOGETHER = 512
 
 # Maximum number of requests in preparation. With a million characters each, they take about two minutes in all.
@@ -54,20 +58,25 @@ class WorkSize(Enum):
 
 
 def planning_size(prompt: Prompt) -> WorkSize:
+    """Returns how long it takes to plan a prompt."""
     short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
-    if prompt.long_input == "truncate" and prompt.characters <= short and not (prompt.glossary or prompt.keep):
+    # Terms are searched in every sentence, and a named glossary may have to be read from its file.
+    has_terms = bool(prompt.glossary or prompt.keep)
+    if prompt.long_input == "truncate" and prompt.characters <= short and not has_terms:
         return WorkSize.SHORT
     return WorkSize.USUAL if prompt.characters <= USUAL_CHARACTERS else WorkSize.LONG
 
 
 def passes_size(planned: Plan, rows: Sequence[int]) -> WorkSize:
     """Returns how long it takes to check the outputs of rows and to plan their further passes."""
-    protected = [row for row in rows if row in planned.passes]
+    with_passes = [row for row in rows if row in planned.passes]
+    outputs = len(with_passes) * planned.options.num_return_sequences
     # A sentence above the context window may have any length, and one with markup many elements.
-    outputs = len(protected) * planned.options.num_return_sequences
-    is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
-    is_long = is_long or bool(planned.prompt.glossary or planned.prompt.keep)
-    return WorkSize.USUAL if is_long or not _has_little_markup(planned) else WorkSize.SHORT
+    has_long_row = any(planned.rows[row].is_truncated for row in with_passes)
+    has_terms = bool(planned.prompt.glossary or planned.prompt.keep)
+    if outputs > SHORT_ROWS or has_long_row or has_terms or not _has_little_markup(planned):
+        return WorkSize.USUAL
+    return WorkSize.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> WorkSize:
@@ -138,15 +147,18 @@ class Planner:
 async def run_passes(
     passes: RowPasses, worker: RequestQueue, outputs: Iterable[tuple[int, TextOutput]], due: Due, planner: Planner
 ) -> tuple[float, float]:
-    """Generates the further passes of rows, given their first outputs. Returns the seconds in queue and inference.
+    """Generates the further passes of rows, given the outputs of their first pass by row.
 
     The rows of a pass are generated as those of the first one were: by the same queue, with the same options.
+
+    Returns:
+        Seconds in the queue, and seconds of inference, of all further passes.
     """
     queue_seconds = inference_seconds = 0.0
-    left = iter(outputs)
-    while first := list(islice(left, ROWS_TOGETHER)):
-        size = passes_size(passes.plan, [row for row, _ in first])
-        rows = await planner.run(partial(passes.begin, first), size)
+    remaining = iter(outputs)
+    while group := list(islice(remaining, ROWS_TOGETHER)):
+        size = passes_size(passes.plan, [row for row, _ in group])
+        rows = await planner.run(partial(passes.begin, group), size)
         while rows:
             request = QueuedRequest(rows, passes.plan.options, due, has_equal_rows=True, is_admitted=True)
             further = await worker.wait(worker.submit(request))

@@ -1,4 +1,8 @@
-"""`POST /summarize`, `POST /translate` and `POST /compare`, and what their queries and headers say."""
+"""The routes `POST /summarize`, `POST /translate`, `POST /compare` and `GET /glossaries`.
+
+A route makes a `Call` of the body, the query (which variant) and the headers (deadline, priority, unit), and hands it
+to the service of generation or comparison. Errors become problems in `slimseq.app.http.middleware`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.answers import Comparison
 from slimseq.app.errors import InvalidRequest
+from slimseq.app.generate.call import Call, CallTerms
 from slimseq.app.generate.comparison import ComparisonService
 from slimseq.app.generate.glossaries import GlossaryList
 from slimseq.app.generate.schemas import (
@@ -19,7 +24,7 @@ from slimseq.app.generate.schemas import (
     SummarizeRequest,
     TranslateRequest,
 )
-from slimseq.app.generate.service import Call, CallTerms, GenerationService
+from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import (
     UNIT_DESCRIPTION,
@@ -107,6 +112,7 @@ class TermsHeaders(BaseModel):
     ] = "normal"
 
 
+# Names of the headers as ASGI has them, to names as `TermsHeaders` has them.
 TERMS_HEADERS = {each.alias.lower().encode(): each.alias for each in TermsHeaders.model_fields.values() if each.alias}
 
 
@@ -123,25 +129,29 @@ def call_from(request: Request, task: Task, prompt: Prompt) -> Call:
 
 
 def choice_from(query: Mapping[str, str]) -> RequestedVariant:
-    given = _validated(TranslationQuery, dict(query), "query")
-    return RequestedVariant(**given.model_dump() | {"runtime": runtime_name(given.runtime)})
+    """Returns the variant and runtime that a query selects."""
+    # A summary has no `target`, which `check_query` has rejected by now.
+    parameters = _validated(TranslationQuery, dict(query), "query")
+    return RequestedVariant(**parameters.model_dump() | {"runtime": runtime_name(parameters.runtime)})
 
 
 def terms_from(request: Request) -> CallTerms:
-    most_seconds = generation_service(request).max_seconds
-    # The first one of a name counts.
+    """Returns deadline, priority and unit of a request. The deadline begins now."""
+    max_seconds = generation_service(request).max_seconds
+    # Of a repeated header the first counts. A dict keeps the last one, hence `reversed`.
     headers = reversed(request.scope["headers"])
-    named = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
-    if not named:
-        return CallTerms(Due.within(most_seconds))
-    given = _validated(TermsHeaders, named, "header")
-    seconds = most_seconds if given.deadline_ms is None else min(given.deadline_ms / 1000, most_seconds)
-    return CallTerms(Due.within(seconds, given.priority), given.unit)
+    values = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
+    if not values:
+        return CallTerms(Due.within(max_seconds))
+    terms = _validated(TermsHeaders, values, "header")
+    seconds = max_seconds if terms.deadline_ms is None else min(terms.deadline_ms / 1000, max_seconds)
+    return CallTerms(Due.within(seconds, terms.priority), terms.unit)
 
 
-def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:
+def _validated(model: type[Model], values: dict[str, str], place: str) -> Model:
+    """Returns the parameters of a `place` (query or header) as a model. Errors name them with the place."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(values)
     except ValidationError as error:
         raise InvalidRequest(describe([{**each, "loc": (place, *each["loc"])} for each in error.errors()])) from error
 
@@ -154,14 +164,18 @@ def _parameters(model: type[BaseModel], place: str) -> list[dict[str, Any]]:
     ]
 
 
-# The `openapi_extra` of routes that read the terms, of those that read the choice too, and of their translations.
+# The `openapi_extra` of routes, since FastAPI does not see parameters that `call_from` reads: the headers with the
+# terms; with them the query that selects a variant; the same for translations.
 TERMS_PARAMETERS = {"parameters": _parameters(TermsHeaders, "header")}
 GENERATION_PARAMETERS = {"parameters": _parameters(ChoiceQuery, "query") + TERMS_PARAMETERS["parameters"]}
 TRANSLATION_PARAMETERS = {"parameters": _parameters(TranslationQuery, "query") + TERMS_PARAMETERS["parameters"]}
 
 
 async def check_request(request: Request) -> None:
-    """Checks a request's query and the scope of its caller. One dependency, since each takes time (decision 11)."""
+    """Checks a request's query and the scope of its caller.
+
+    This is one dependency and not two, since each dependency takes time (docs/decisions/011).
+    """
     await check_query(request)
     check_scope(request, Scope.GENERATE)
 
@@ -173,6 +187,7 @@ router = APIRouter(
     generate_unique_id_function=lambda route: route.name,
 )
 
+# No proxy should cache the events, nor buffer them (`X-Accel-Buffering` is nginx's).
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
     "type": "object",
@@ -197,6 +212,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **documented(404, 504, 507),
 }
+# What the routes that generate have in common.
 ANSWERED: dict[str, Any] = {"responses": RESPONSES, "response_model": GenerationResponse}
 
 
@@ -253,5 +269,5 @@ async def _respond(request: Request, call: Call, is_streamed: bool) -> Response:
     if is_streamed:
         return EventSourceResponse(await generation.stream(call), headers=STREAM_HEADERS)
     answer = await generation.generate(call)
-    # FastAPI would validate it again.
+    # A model that a route returns would be validated again by FastAPI.
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

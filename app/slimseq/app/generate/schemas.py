@@ -1,6 +1,7 @@
-"""Bodies of generation requests and of their responses.
+"""Bodies of generation requests and of their responses. `docs.openapi` publishes their descriptions.
 
-Types are strict: numbers and strings are not converted into each other. Generation options, with their bounds and
+A request makes its `Prompt`, from which the rooms below generate; `make_output` makes an output of the response. Types
+are strict: numbers and strings are not converted into each other. Generation options, with their bounds and
 descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
@@ -16,7 +17,7 @@ from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.rows import Format, LongInput, Prompt
-from slimseq.inference.text.warnings import OutputWarning as Found
+from slimseq.inference.text.warnings import TextWarning
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
@@ -35,13 +36,14 @@ def examples(*bodies: dict[str, Any]) -> ConfigDict:
 
 def check_texts(value: Any) -> Any:
     """Checks that a value is a string or a list of strings, none of them blank. Error messages name the entry."""
-    texts = value if isinstance(value, list) else [value]
+    is_list = isinstance(value, list)
+    texts = value if is_list else [value]
     if not texts:
         raise PydanticCustomError("slimseq_text", "must not be an empty list")
     for index, text in enumerate(texts):
-        place = f"entry {index} " if isinstance(value, list) else ""
+        place = f"entry {index} " if is_list else ""
         if not isinstance(text, str):
-            wanted = "must be a string" if place else "must be a string or a list of strings"
+            wanted = "must be a string" if is_list else "must be a string or a list of strings"
             raise PydanticCustomError(
                 "slimseq_text",
                 "{place}{wanted}, not {kind}",
@@ -81,19 +83,19 @@ NOT_BLANK = {"type": "string", "pattern": r"\S"}
 Texts = Annotated[
     str | list[str],
     BeforeValidator(check_texts),
-    # What `check_texts` takes.
+    # The OpenAPI document says what `check_texts` accepts.
     WithJsonSchema({"anyOf": [NOT_BLANK, {"type": "array", "items": NOT_BLANK, "minItems": 1}]}),
     Field(description="A text or a list of texts.", examples=[SENTENCE]),
 ]
 
 
-def check_prefix(prefix: str) -> str:
-    check_unicode(prefix, "")
-    return prefix
+def check_string(text: str) -> str:
+    check_unicode(text, "")
+    return text
 
 
-Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
-Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
+Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_string)]
+Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_string)]
 Language = Annotated[str, Field(min_length=2, max_length=35)]
 
 PrefixField = Annotated[
@@ -154,11 +156,12 @@ class TextField(BaseModel):
     text: Texts
 
 
-# Fields of a model, as `create_model` takes them: generation options that may be left out, with bounds and description.
+# The generation options as fields for `create_model`: each may be left out (None), with its bounds and description.
 OPTIONAL_OPTIONS: dict[str, Any] = {
     name: (Annotated[each.annotation | None, *each.metadata, Field(description=each.description)], None)  # type: ignore[operator]
     for name, each in GenerationOptions.model_fields.items()
 }
+# Fields of a request that are fields of its prompt under the same name.
 PROMPT_FIELDS = {each.name for each in fields(Prompt)} - {"stop"}
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
@@ -183,12 +186,15 @@ class TextRequest(OptionFields):
     )
 
     def prompt(self) -> Prompt:
-        """Returns what to generate from. What is left out or None has its default, an option that of the variant."""
+        """Returns what to generate from.
+
+        A field that is left out or None has the prompt's default. Such an option has the default of the variant.
+        """
         given, values = self.model_fields_set, vars(self)
         options = {name: values[name] for name in OPTIONAL_OPTIONS.keys() & given if values[name] is not None}
-        own = {name: values[name] for name in PROMPT_FIELDS & given if values[name] is not None}
+        prompt_fields = {name: values[name] for name in PROMPT_FIELDS & given if values[name] is not None}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        return Prompt(texts, options, stop=tuple(self.stop), **own)
+        return Prompt(texts, options, stop=tuple(self.stop), **prompt_fields)
 
 
 class GenerationRequest(TextRequest):
@@ -240,16 +246,17 @@ class CompareRequest(TextRequest):
     keep: KeepField
 
     def check_fields(self, task: Task) -> None:
+        """Checks that a request has no field of the other task."""
         of_summaries, of_translations = ("prefix", "long_input"), ("source", "target", "protect", "glossary", "keep")
-        others: Sequence[str] = of_translations if task is Task.SUMMARIZATION else of_summaries
-        for name in others:
+        forbidden: Sequence[str] = of_translations if task is Task.SUMMARIZATION else of_summaries
+        for name in forbidden:
             if getattr(self, name) not in (None, (), []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 
-def make_output(output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Output:
+def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: Manifest) -> Output:
     """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
-    made = Output(
+    response_output = Output(
         text=output.text,
         finish_reason=output.finish_reason,
         input_tokens=output.input_tokens,
@@ -258,18 +265,19 @@ def make_output(output: TextOutput, warnings: Sequence[Found], manifest: Manifes
         warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
         repaired=list(output.repaired) or None,
     )
-    # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
+    # The confidence of a summary hardly says anything (docs/decisions/027). The map from a mean log-probability to a
+    # confidence was fitted to outputs that ended by themselves.
     calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
     if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
-        made.confidence = calibration.of(output.mean_log_probability)
+        response_output.confidence = calibration.of(output.mean_log_probability)
     if output.alternatives:
-        made.score = _score(output)
-        made.alternatives = [ScoredText(text=each.text, score=_score(each)) for each in output.alternatives]
-    return made
+        response_output.score = _score(output)
+        response_output.alternatives = [ScoredText(text=each.text, score=_score(each)) for each in output.alternatives]
+    return response_output
 
 
 def _score(output: TextOutput) -> float | None:
-    # In int8, further digits depend on the other rows of a batch.
+    # With int8 models, digits after the third depend on the other rows of a batch.
     return None if output.mean_log_probability is None else round(output.mean_log_probability, 3)
 
 

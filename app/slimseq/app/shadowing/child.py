@@ -1,7 +1,8 @@
 """The program of shadowing: answers requests again with their references, and compares the outputs.
 
-It reads a `Shadow` from each line of standard input and writes a line for each to standard output: the `agreements`, or
-only the class name of an `error`, whose text could quote the request. It ends with its input.
+`slimseq.app.shadowing.shadowing` starts it. The program reads a `Shadow` from each line of standard input, and answers
+each with a line on standard output: the `agreements`, or the class name of an `error` with the `trace` of its frames.
+The text of an error stays away, because it could quote the request. The program ends with its input.
 """
 
 import json
@@ -22,7 +23,7 @@ from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 
-# No limit: `slimseq.app.shadowing.shadowing` bounds the characters of a request.
+# In effect no limit: `slimseq.app.shadowing.shadowing` bounds the characters of a request.
 MAX_ROWS = 1_000_000
 
 
@@ -42,6 +43,7 @@ class Shadow:
 
     @classmethod
     def from_message(cls, fields: Message) -> Self:
+        """Makes a shadow of its JSON object. JSON has no enums and no tuples."""
         prompt = fields["prompt"]
         prompt["stop"] = tuple(prompt["stop"])
         return cls(**fields | {"task": Task(fields["task"]), "prompt": Prompt(**prompt)})
@@ -50,28 +52,31 @@ class Shadow:
 def main() -> None:
     bound_heaps()
     write = message_writer()
-    # The reference of each task that answered last.
+    # One reference of each task stays open: the one that answered last.
     opened: dict[Task, TextGenerator] = {}
-    with os.fdopen(0, "rb", closefd=False) as given:
-        for line in given:
+    with os.fdopen(0, "rb", closefd=False) as lines:
+        for line in lines:
             try:
                 shadow = Shadow.from_message(json.loads(line))
                 with panics_as_exceptions():
                     write({"agreements": _agreements(shadow, _reference(opened, shadow))})
             except Exception as error:
-                # The last line of a traceback could quote the request.
+                # Without the last line of a traceback, which could quote the request.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 write({"error": type(error).__name__, "trace": frames})
 
 
 def _reference(opened: dict[Task, TextGenerator], shadow: Shadow) -> TextGenerator:
+    """Returns the open reference of the task if it is the one of this request, else opens that."""
     generator = opened.get(shadow.task)
-    if generator and (generator.manifest.digest, generator.runtime.name) == (shadow.reference_digest, shadow.runtime):
-        return generator
-    if generator:
+    if generator is not None:
+        is_same_artifact = generator.manifest.digest == shadow.reference_digest
+        if is_same_artifact and generator.runtime.name == shadow.runtime:
+            return generator
         opened.pop(shadow.task).close()
     generator = open_generator(open_store(shadow.store), shadow.task, shadow.reference, shadow.runtime, threads=1)
     opened[shadow.task] = generator
+    # The artifact on disk was replaced after the service chose this request.
     if generator.manifest.digest != shadow.reference_digest:
         raise InvalidArtifact(f"{shadow.task}/{shadow.reference} was replaced")
     return generator
@@ -79,7 +84,8 @@ def _reference(opened: dict[Task, TextGenerator], shadow: Shadow) -> TextGenerat
 
 def _agreements(shadow: Shadow, reference: TextGenerator) -> list[tuple[bool, float]]:
     planned = plan(reference, shadow.prompt, MAX_ROWS)
-    texts = [output.text for output in generate_all(reference, planned, BATCH_ROWS)[0]]
+    outputs, _ = generate_all(reference, planned, BATCH_ROWS)
+    texts = [output.text for output in outputs]
     return [(each.is_exact, each.similarity) for each in agreements(shadow.task, shadow.outputs, texts)]
 
 

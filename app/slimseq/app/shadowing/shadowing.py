@@ -1,9 +1,13 @@
-"""Shadowing: a share of live requests is answered again by the reference, or the variant of the setting, and compared.
+"""Shadowing: the reference answers a share of the live requests again, and the outputs are compared.
 
-It starts after the client has its answer, in a process of its own, which runs when the CPUs have nothing else to do
-(`slimseq.app.low_priority`) and has its own copy of that variant, here called the reference. So it neither delays live
-requests nor loads or unloads a variant of theirs. If that process falls behind, further requests are dropped. Texts are
-kept until they are compared, and nowhere else.
+The reference is the base model of the variant that answered, or the variant of the settings
+`SLIMSEQ_SHADOW_TRANSLATION` and `SLIMSEQ_SHADOW_SUMMARIZATION`.
+
+Shadowing must not disturb live requests. It starts after the client has its answer. It runs in a process of its own
+(`slimseq.app.shadowing.child`), when the CPUs have nothing else to do, with its own copy of the reference: no variant
+of the pool is loaded or unloaded for it. If the process falls behind, further requests are dropped.
+
+Texts of users are kept in memory until they are compared, and nowhere else.
 """
 
 import asyncio
@@ -24,11 +28,11 @@ from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
 
-# Requests that wait. With more, the machine is not idle enough.
+# Maximum number of requests that wait. If more wait, the machine is not idle enough, and further ones are dropped.
 MAX_WAITING = 16
-# Characters of a request's inputs and outputs. More would keep the process busy for minutes.
+# Maximum characters of a request's inputs and outputs together. More would keep the process busy for minutes.
 MAX_CHARACTERS = 20_000
-# The client has its answer by then.
+# After this time the client usually has its answer.
 AFTER_ANSWER_SECONDS = 0.05
 # Without a request for this long, the process ends and its memory is free.
 IDLE_SECONDS = 300.0
@@ -45,9 +49,9 @@ class ShadowFailed(Exception):
 
 @dataclass(eq=False)
 class Shadowing:
-    """Chooses requests, a `share` of them, and has them answered again. Used from the event loop.
+    """Chooses a random `share` of the requests, and has them answered again. Used from the event loop.
 
-    The memory budget of the `pool` has space for a copy of the reference.
+    A request is dropped if the memory budget of the `pool` has no space for a copy of the reference.
     """
 
     share: float
@@ -78,8 +82,11 @@ class Shadowing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _choose(self, prompt: Prompt, response: GenerationResponse) -> None:
+        """Queues a request, unless it cannot be compared or must be dropped."""
+        if self._is_closing:
+            return
         try:
-            shadow = None if self._is_closing else self._shadow(prompt, response)
+            shadow = self._shadow(prompt, response)
         except SlimseqError as error:
             logger.warning("a request cannot be shadowed", extra={"error": type(error).__name__})
             self.metrics.shadow_dropped("failed")
@@ -96,36 +103,41 @@ class Shadowing:
                 self._task = asyncio.create_task(self._run(), name="shadowing")
 
     def _shadow(self, prompt: Prompt, response: GenerationResponse) -> Shadow | None:
-        """Returns what the reference is asked, None if its answer would not be comparable."""
+        """Returns the request for the reference, None if its answer would not be comparable."""
         task = response.task
         manifest = self.catalogue.manifest(task, response.variant)
-        other = self.monitor.other_of(manifest, self.catalogue.manifests(task))
-        if other is None or other.variant == response.variant or manifest.digest != response.digest:
+        reference = self.monitor.other_of(manifest, self.catalogue.manifests(task))
+        if reference is None or reference.variant == response.variant:
             return None
-        # One of two models of many languages may lack some of them.
-        if prompt.languages is not None and complete_pair(other, prompt.languages) is None:
+        # The artifact on disk was replaced since it was loaded.
+        if manifest.digest != response.digest:
             return None
-        # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
-        # The process does not know the service's glossaries.
-        if (
-            isinstance(prompt.glossary, str)
-            or manifest.generation.options(**prompt.options).do_sample
-            or prompt.long_input != "truncate"
-        ):
+        # The reference may lack languages that the variant has.
+        if prompt.languages is not None and complete_pair(reference, prompt.languages) is None:
+            return None
+        # The process does not know the glossaries of the service, which a request may name.
+        if isinstance(prompt.glossary, str):
+            return None
+        # Two sampled outputs of the same model differ as well.
+        if manifest.generation.options(**prompt.options).do_sample:
+            return None
+        # `map_reduce` generates from its own outputs, in several turns.
+        if prompt.long_input != "truncate":
             return None
         return Shadow(
             store=store_address(self.catalogue.store),
             task=task,
             variant=response.variant,
             digest=response.digest,
-            reference=other.variant,
-            reference_digest=other.digest,
-            runtime=self.catalogue.runtime(task, other.variant),
+            reference=reference.variant,
+            reference_digest=reference.digest,
+            runtime=self.catalogue.runtime(task, reference.variant),
             prompt=prompt,
             outputs=[output.text for output in response.outputs],
         )
 
     async def _run(self) -> None:
+        """Has the requests of the queue answered again, one at a time."""
         while True:
             try:
                 shadow = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
@@ -134,11 +146,11 @@ class Shadowing:
                 continue
             if not self.pool.has_space(shadow.task, shadow.reference, shadow.runtime):
                 self.metrics.shadow_dropped("memory")
-                # A copy that is loaded is too much by now.
+                # The process may hold a copy of the reference, for which there is no space any more.
                 await asyncio.to_thread(self.process.end)
                 continue
             try:
-                found = await asyncio.to_thread(answer_again, self.process, shadow)
+                agreements = await asyncio.to_thread(answer_again, self.process, shadow)
             except Exception as error:
                 self.metrics.shadow_dropped("failed")
                 # The text of an unexpected error could quote the request.
@@ -147,21 +159,30 @@ class Shadowing:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             compared = ComparedArtifacts(shadow.task, shadow.digest, shadow.reference_digest)
-            self.monitor.record(compared, found)
+            self.monitor.record(compared, agreements)
             self.metrics.shadows.labels(shadow.task, shadow.variant).inc()
-            self._show(shadow.variant, compared)
+            self._update_metrics(shadow.variant, compared)
 
-    def _show(self, variant: str, compared: ComparedArtifacts) -> None:
+    def _update_metrics(self, variant: str, compared: ComparedArtifacts) -> None:
+        """Shows the agreement on live requests, beside the recorded one if that has the same reference."""
         live = self.monitor.report(compared)
         manifests = self.catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)
-        if live is not None and manifest is not None:
-            root = root_of(manifest, manifests)
-            recorded = offline_agreement(manifest, manifests) if root and root.digest == compared.other else None
-            self.metrics.agreement_changed(compared.task, variant, live, recorded)
+        if live is None or manifest is None:
+            return
+        base = root_of(manifest, manifests)
+        recorded = None
+        if base is not None and base.digest == compared.other:
+            recorded = offline_agreement(manifest, manifests)
+        self.metrics.agreement_changed(compared.task, variant, live, recorded)
 
 
 def answer_again(process: LowPriorityProcess, shadow: Shadow) -> list[OutputAgreement]:
+    """Returns the agreement of each output of a request with that of the reference. Blocks until the process answers.
+
+    Raises:
+        ShadowFailed: the process failed, ended, or was killed before.
+    """
     if not process.send([asdict(shadow)]):
         raise ShadowFailed("the service is stopping")
     match process.receive():
@@ -170,5 +191,6 @@ def answer_again(process: LowPriorityProcess, shadow: Shadow) -> list[OutputAgre
         case {"error": name, "trace": trace}:
             logger.info("shadowing failed", extra={"error": name, "trace": trace})
             raise ShadowFailed(f"the reference does not answer: {name}")
+    # There is no answer: the process has ended. The next request starts another one.
     process.end()
     raise ShadowFailed(f"the process that answers with {shadow.task}/{shadow.reference} ended")

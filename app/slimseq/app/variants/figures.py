@@ -1,8 +1,8 @@
-"""The figures of a task's variants: speed, retention, size, and what is published of them.
+"""The figures of a task's variants: speed, retention, weights, and the published figures where they differ.
 
-All are computed by the rules of `slimseq.evaluation`, which the reports use too. So a figure that the page or the API
-shows is the one of the documentation's tables, or says where it is from.
-`slimseq.app.variants.inventory` puts them into responses.
+The rules of `slimseq.evaluation` compute all figures, as they do for the reports. So a figure that the page or the API
+shows equals the one in the documentation's tables, or says where it is from.
+`slimseq.app.variants.inventory` puts the figures into responses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from slimseq.evaluation.speed_up import LocalSpeeds, MeasuredSpeed, common_speed
 from slimseq.models_store.lineage import group_by_root, is_root, label_of, reference_of, root_of
 from slimseq.models_store.manifest import Manifest
 
-NO_PAIR = "No run measured it beside its base model on the same runtime."
+NO_SPEED_UP = "No run measured it beside its base model on the same runtime."
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures by the name of the variant. A variant of which nothing is known is absent."""
+    """The figures, by the name of the variant. A variant without a figure is absent from its mapping."""
 
     speeds: Mapping[str, Speed]
     retentions: Mapping[str, Retention]
@@ -30,39 +30,58 @@ class Figures:
 
     @classmethod
     def of(cls, manifests: Sequence[Manifest], local: LocalSpeeds, recorded: Sequence[Manifest]) -> "Figures":
-        """Computes the figures of what the store holds, and those that its record publishes.
+        """Computes the figures of a task.
 
-        `local` is what this machine measured. `recorded` has the manifests that stand for the variants in the
-        documentation's tables: of other bytes than those of the store, where a CPU makes other ones.
-
-        The speeds of a base model's variants are those of this machine if it measured them, else the published ones.
+        Args:
+            manifests: what the store holds.
+            local: the speeds that this machine measured.
+            recorded: the manifests behind the documentation's tables. Where the CPU of this machine makes other
+                artifacts, their digests differ from those of `manifests`.
         """
-        digests = {each.variant: each.digest for each in manifests}
         recorded_speeds = _speeds(recorded, {}, prefers_here=False)
-        of_these_files = {
-            each.variant: recorded_speeds[each.variant]
-            for each in recorded
-            if each.variant in recorded_speeds and each.digest == digests.get(each.variant)
-        }
-        speeds: dict[str, Speed] = {}
-        for group in group_by_root(manifests):
-            found = _speeds(group, local, prefers_here=True)
-            is_here = any(each.is_here for each in found.values())
-            names = {each.variant for each in group}
-            speeds |= found if is_here else {name: each for name, each in of_these_files.items() if name in names}
+        speeds = _speeds_to_show(manifests, local, recorded, recorded_speeds)
         retentions, recorded_retentions = _retentions(manifests), _retentions(recorded)
+        digests = {manifest.variant: manifest.digest for manifest in manifests}
         published: dict[str, Published] = {}
-        for each in recorded:
-            name = each.variant
+        for manifest in recorded:
+            name = manifest.variant
             speed, retention = recorded_speeds.get(name), recorded_retentions.get(name)
             if name not in digests or (speed is None and retention is None):
                 continue
-            is_same = each.digest == digests[name]
-            # What is the same stands in one place.
+            is_same = manifest.digest == digests[name]
+            # Figures that equal the published ones are not shown twice.
             if is_same and (speed, retention) == (speeds.get(name), retentions.get(name)):
                 continue
-            published[name] = Published(digest=each.digest, is_same=is_same, retention=retention, speed=speed)
+            published[name] = Published(digest=manifest.digest, is_same=is_same, retention=retention, speed=speed)
         return cls(speeds, retentions, _weights(manifests), published)
+
+
+def _speeds_to_show(
+    manifests: Sequence[Manifest],
+    local: LocalSpeeds,
+    recorded: Sequence[Manifest],
+    recorded_speeds: Mapping[str, Speed],
+) -> dict[str, Speed]:
+    """Returns the speeds of this machine for each base model and its variants if it measured any, else recorded ones.
+
+    So all variants of one base model are compared on one machine. A recorded speed is that of a variant only if the
+    artifact has the same files.
+    """
+    digests = {manifest.variant: manifest.digest for manifest in manifests}
+    speeds_of_same_files = {
+        manifest.variant: recorded_speeds[manifest.variant]
+        for manifest in recorded
+        if manifest.variant in recorded_speeds and manifest.digest == digests.get(manifest.variant)
+    }
+    speeds: dict[str, Speed] = {}
+    for group in group_by_root(manifests):
+        own_speeds = _speeds(group, local, prefers_here=True)
+        if any(speed.is_here for speed in own_speeds.values()):
+            speeds |= own_speeds
+            continue
+        names = {manifest.variant for manifest in group}
+        speeds |= {name: speed for name, speed in speeds_of_same_files.items() if name in names}
+    return speeds
 
 
 def _speeds(manifests: Sequence[Manifest], local: LocalSpeeds, *, prefers_here: bool) -> dict[str, Speed]:
@@ -79,7 +98,7 @@ def _speed(found: MeasuredSpeed) -> Speed:
         **found.measured.model_dump(include=set(Speed.model_fields)),
         speed_up=found.speed_up,
         base_tokens_per_second=found.base_tokens_per_second,
-        no_speed_up=None if found.speed_up is not None else NO_PAIR,
+        no_speed_up=None if found.speed_up is not None else NO_SPEED_UP,
         machine=found.setting.machine,
         is_here=found.setting.is_here,
         is_rough=found.measured.is_rough,
@@ -98,6 +117,7 @@ def _retentions(manifests: Sequence[Manifest]) -> dict[str, Retention]:
 
 
 def _retention(manifest: Manifest, group: Sequence[Manifest], metric: str) -> Retention | None:
+    """Returns the least retention of a variant over all test sets. A base model (a root) has 1 by definition."""
     score = least_retention(manifest, group, metric)
     base = label_of(reference_of(manifest, group))
     warning = None

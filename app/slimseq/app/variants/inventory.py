@@ -1,4 +1,8 @@
-"""The read-only endpoints: the variants of the store with status and quality, memory, and versions."""
+"""What `GET /variants`, `/quality`, `/memory` and `/info` show.
+
+`slimseq.app.variants.figures` computes speed, retention and sizes. This module joins them with the state of the pool:
+what is loaded, what has failed, and how much memory it needs.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -44,6 +48,7 @@ from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry
 
+# Their versions decide speed and outputs. Those that are not installed, such as torch in a service, are left out.
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
 
 
@@ -51,16 +56,17 @@ class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
     def __init__(
-        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, most: dict[str, int]
+        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, limits: dict[str, int]
     ) -> None:
-        self._limits = most
+        self._limits = limits
         self._chooser = chooser
         self._catalogue = chooser.catalogue
         self._live = live
         self._pool = pool
         self._version = version
-        self._content: StoreContent | None = None
-        self._known: dict[Task, Figures] = {}
+        # The figures that were computed, and the content of the store for which they are right.
+        self._figures_content: StoreContent | None = None
+        self._figures_by_task: dict[Task, Figures] = {}
 
     def variants(self) -> VariantList:
         figures = {task: self._figures(task) for task in Task}
@@ -87,15 +93,19 @@ class Inventory:
         return VariantDetail(**summary.model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns the quality that the manifests record. `full` detail adds every score."""
+        """Returns the quality that the manifests record, of all variants or of those of a task or with a name.
+
+        `full` detail adds every score.
+
+        Raises:
+            UnknownVariant: no variant has this name.
+            InvalidArtifact: the manifest of a variant with this name cannot be read.
+        """
         tasks = [task] if task is not None else list(Task)
         if variant is not None:
-            known = {each: self._catalogue.names(each) for each in tasks}
-            tasks = [each for each in tasks if variant in known[each]]
-            if not tasks:
-                names = [f"{each.value}/{name}" for each in known for name in known[each]]
-                raise UnknownVariant(" or ".join(each.value for each in known), variant, names)
+            tasks = self._tasks_with(variant, tasks)
             for each in tasks:
+                # Only a check: below, variants whose manifest cannot be read are left out.
                 self._catalogue.manifest(each, variant)
         qualities = []
         for each in tasks:
@@ -107,15 +117,26 @@ class Inventory:
             ]
         return QualityReport(qualities=qualities)
 
+    def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
+        """Returns those of the tasks that have a variant of this name."""
+        names_by_task = {task: self._catalogue.names(task) for task in tasks}
+        found = [task for task in tasks if variant in names_by_task[task]]
+        if not found:
+            names = [f"{task.value}/{name}" for task in tasks for name in names_by_task[task]]
+            raise UnknownVariant(" or ".join(task.value for task in tasks), variant, names)
+        return found
+
     def _figures(self, task: Task) -> Figures:
         """Returns the figures of a task. They are computed again once the store has changed."""
         content = self._catalogue.content
-        if content is not self._content:
-            self._content, self._known = content, {}
-        if task not in self._known:
-            manifests = self._catalogue.manifests(task)
-            self._known[task] = Figures.of(manifests, self._catalogue.speeds(task), self._catalogue.recorded(task))
-        return self._known[task]
+        if content is not self._figures_content:
+            self._figures_content = content
+            self._figures_by_task = {}
+        if task not in self._figures_by_task:
+            self._figures_by_task[task] = Figures.of(
+                self._catalogue.manifests(task), self._catalogue.speeds(task), self._catalogue.recorded(task)
+            )
+        return self._figures_by_task[task]
 
     def _quality(self, manifest: Manifest, figures: Figures, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
@@ -143,7 +164,7 @@ class Inventory:
         )
 
     def info(self) -> Info:
-        opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
+        loaded_digests = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
         return Info(
             version=self._version,
             python=platform.python_version(),
@@ -156,7 +177,7 @@ class Inventory:
                     task=entry.task,
                     variant=entry.variant,
                     digest=entry.manifest.digest,
-                    loaded_digest=opened.get((entry.task, entry.variant)),
+                    loaded_digest=loaded_digests.get((entry.task, entry.variant)),
                 )
                 for entry in self._catalogue.entries()
                 if entry.manifest is not None
@@ -176,15 +197,16 @@ class Inventory:
         kind, disk_bytes, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
         status = "broken" if error else "available"
-        # Requests for an artifact that is in memory and unreadable on disk are refused.
+        # An artifact in memory serves, unless its manifest on disk cannot be read: then requests for it are refused.
         if loaded is not None and manifest is not None:
             error = VariantFailed(str(loaded.key)) if loaded.worker.has_failed else None
             status = "failed" if error else "loaded"
         defaults = self._chooser.defaults
-        # Nobody knows the pair of a variant that cannot be read. Without any that can, its error answers.
+        # Without a readable manifest nobody knows the pair of a variant, and it is no default. If no variant of the
+        # task can be read, one is the default all the same: requests get its error.
         pair = own_pair(manifest) if manifest else None
-        is_known = pair is not None or defaults.default_pair(entry.task) is None
-        is_default = is_known and defaults.find(entry.task, pair) == entry.variant
+        may_be_default = pair is not None or defaults.default_pair(entry.task) is None
+        is_default = may_be_default and defaults.find(entry.task, pair) == entry.variant
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
@@ -213,7 +235,10 @@ class Inventory:
     def _runtime_of(
         self, entry: Entry, runtime: str | None
     ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
-        """Returns the runtime of a variant and the bytes that it reads from disk, or why it cannot be loaded."""
+        """Returns the runtime of a variant and the bytes that it reads from disk, and why it cannot be loaded.
+
+        A variant that could be opened may have an error as well: that of its last loading.
+        """
         task, name, catalogue = entry.task, entry.variant, self._catalogue
         try:
             found = catalogue.runtime(task, name, runtime) if runtime else catalogue.find_runtime(task, name)
@@ -228,9 +253,10 @@ class Inventory:
 
 
 def quality_of(manifest: Manifest, manifests: Sequence[Manifest], figures: Figures) -> Quality:
-    gate = RecordedGate(verdict="none", checks=[])
-    if verdict := manifest.gate:
-        gate = RecordedGate(verdict=verdict.status, checks=verdict.checks)
+    if manifest.gate is None:
+        gate = RecordedGate(verdict="none", checks=[])
+    else:
+        gate = RecordedGate(verdict=manifest.gate.status, checks=manifest.gate.checks)
     return Quality(
         retention=figures.retentions.get(manifest.variant),
         agreement=offline_agreement(manifest, manifests),

@@ -1,4 +1,9 @@
-"""`/variants`, what is measured of them, and the operation of the service: versions, metrics and probes."""
+"""Routes about variants, their measurements, and the operation of the service.
+
+- `router`: `/variants`, and loading and unloading;
+- `measurements`: `/latency`, `/quality` and `/memory`;
+- `operation`: `/info`, `/metrics`, `/healthz` and `/readyz`.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Responses of `/variants`, `/quality`, `/memory`, `/info` and the probes."""
+"""Responses of `/variants`, `/quality`, `/memory`, `/info` and the probes, beyond those in `slimseq.answers`."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The page at `/`, the OpenAPI page at `/docs`, their assets, and `/problems/NAME`. None of them is part of the API."""
+"""The page at `/`, the OpenAPI page at `/docs`, their assets, and `/problems/NAME`. They are not part of the API."""
 
 import mimetypes
 from collections.abc import MutableMapping
@@ -26,12 +26,14 @@ HEADERS = {
     # Browsers ask each time whether a file has changed.
     "Cache-Control": "no-cache",
 }
-READ = ["GET", "HEAD"]
-# Python 3.11 has another one.
+READ_METHODS = ["GET", "HEAD"]
+# Python 3.11 says `application/javascript`, which RFC 9239 made obsolete.
 mimetypes.add_type("text/javascript", ".js")
 
 
 class PageFiles(StaticFiles):
+    """The files of the folder `static`, with the security headers of our pages."""
+
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
@@ -43,22 +45,23 @@ class PageFiles(StaticFiles):
 files = PageFiles(directory=Path(__file__).parent / "static")
 
 
-@router.api_route("/", methods=READ)
+@router.api_route("/", methods=READ_METHODS)
 async def index(request: Request) -> Response:
     return await files.get_response("index.html", request.scope)
 
 
-@router.api_route("/docs", methods=READ)
+@router.api_route("/docs", methods=READ_METHODS)
 async def docs(request: Request) -> Response:
     return await files.get_response("docs.html", request.scope)
 
 
-@router.api_route("/assets/{path:path}", methods=READ)
+@router.api_route("/assets/{path:path}", methods=READ_METHODS)
 async def asset(path: str, request: Request) -> Response:
     return await files.get_response(path, request.scope)
 
 
-PAGES = {
+# The page of each type of problem, by the last part of its URI: what the problem means.
+PROBLEM_PAGES = {
     slug: f"{title} (HTTP status {status})\n\n{meaning(kind)}\n"
     for kind, (status, slug, title) in PROBLEM_TYPES.items()
 }
@@ -66,6 +69,6 @@ PAGES = {
 
 @router.get("/problems/{name}", response_class=PlainTextResponse)
 async def explain(name: str) -> str:
-    if name not in PAGES:
-        raise NotFound(f"there is no problem {name!r}; there are {', '.join(sorted(PAGES))}")
-    return PAGES[name]
+    if name not in PROBLEM_PAGES:
+        raise NotFound(f"there is no problem {name!r}; there are {', '.join(sorted(PROBLEM_PAGES))}")
+    return PROBLEM_PAGES[name]

@@ -59,13 +59,13 @@ TOKENIZER_FILES = (
     SHORTLIST,
 )
 WEIGHTS = "model.safetensors"
-# What transformers looks for under each of these names in a model that is not tied.
+# transformers looks for a tensor under each of these names in a model that is not tied, even if they are equal.
 UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The identity of a new artifact, before its files exist. Without a `reference`, it follows from the lineage."""
+    """The part of a manifest that is known before the files exist. Without a `reference`, the lineage decides it."""
 
     task: Task
     variant: str
@@ -97,7 +97,7 @@ def derived(parent: Manifest, variant: str, description: str, step: Step) -> Ide
     """
     is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
     if parent.is_demonstration and not is_base and not description.startswith(DEMONSTRATION):
-        # Also where its base model is not beside it.
+        # The description says so by itself, because the artifact may be copied to a store without its base model.
         description = f"{DEMONSTRATION}. {description}"
     return Identity(
         task=parent.task,
@@ -125,20 +125,23 @@ class Draft:
 
 @contextmanager
 def publishing(store: Store, identity: Identity, parent: Manifest | None = None) -> Iterator[Draft]:
-    """Yields a draft; after the block lists its files, writes manifest and card, and moves it into the store.
+    """Yields a draft, whose folder the block fills. Then writes manifest and card, and moves the draft into the store.
 
-    An artifact with the same name is replaced atomically. It has the parameters of its parent, if that is given. The
-    block may replace the draft's identity, for example to set a step's seconds.
+    An artifact with the same name is replaced atomically. With a `parent`, the draft starts with the parent's parameter
+    counts. The block may replace the draft's identity, for example to set a step's seconds.
     """
     with store.writing(identity.task, identity.variant) as folder:
-        counts = (parent.size.parameters, parent.size.nonzero_parameters) if parent is not None else ()
-        draft = Draft(folder, identity, *counts)
+        draft = Draft(folder, identity)
+        if parent is not None:
+            draft.parameters = parent.size.parameters
+            draft.nonzero_parameters = parent.size.nonzero_parameters
         yield draft
         files = list_files(folder)
         bytes_by_format = Counter[str]()
         for file in files:
-            if name := format_of(file.path):
-                bytes_by_format[name] += file.bytes
+            format_name = format_of(file.path)
+            if format_name is not None:
+                bytes_by_format[format_name] += file.bytes
         digest = digest_of(files)
         before = manifest_of_the_same(store, draft.identity, digest)
         manifest = Manifest(
@@ -162,7 +165,8 @@ def publishing(store: Store, identity: Identity, parent: Manifest | None = None)
 def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) -> Manifest | None:
     """Returns the manifest of the artifact to replace if it has the same files and generation options, else None.
 
-    Its measurements are valid for the new artifact. Its files need not exist here.
+    The measurements in that manifest are then valid for the new artifact too. The files of the old artifact need not
+    exist.
     """
     try:
         before = store.manifest(new.task, new.variant)
@@ -189,7 +193,7 @@ def publish_model(
         write_model(model, draft.folder, original, may_move_original=may_move_original)
         copy_tokenizer(tokenizer_folder, draft.folder)
         read_configuration(draft.folder)
-        # Tied ones count once.
+        # torch lists a tied parameter once.
         parameters = list(model.parameters())
         draft.parameters = sum(each.numel() for each in parameters)
         draft.nonzero_parameters = sum(int(each.count_nonzero()) for each in parameters)
@@ -201,10 +205,15 @@ def write_model(
 ) -> None:
     """Writes config, generation config and safetensors, so that `from_pretrained(folder)` works.
 
-    Tied matrices are stored once. Tensors are bf16, or of the dtype that they have in the folder `original`, which was
-    loaded in that or a wider one, so that every bit of an imported model stays. Where one file of `original` has
-    exactly these tensors, it is copied, or moved where it may be, so that its bytes are not on the disk twice. `model`
-    keeps its dtype.
+    Tied matrices are stored once. `model` keeps its dtype.
+
+    Args:
+        model: the model to write.
+        folder: to write to.
+        original: folder of the imported model, if the model is one. Tensors get the dtype that they have there, so that
+            every bit of an imported model stays; without `original` they are stored in bf16. If one file of `original`
+            has exactly these tensors, that file is copied.
+        may_move_original: whether that file may be moved instead, so that its bytes are not on the disk twice.
     """
     import torch
     from safetensors.torch import save_file
@@ -217,13 +226,14 @@ def write_model(
     kinds = SafetensorsReader(original).kinds if original else {}
     widest = widest_dtype(kinds)
     config |= {"architectures": [type(model).__name__], "dtype": widest}
-    # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
+    # transformers 4 and 5 both understand this key. Their other keys for tied embeddings differ.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
     for name in ("_name_or_path", "scale_decoder_outputs"):
         config.pop(name, None)
     if not original:
-        # Published activation scales are of the published weights.
+        # Published activation scales belong to the published weights, and these weights are others.
         config.pop(ACTIVATION_SCALES, None)
+    # Of tied matrices, the one that is called `shared` comes first, and is stored.
     for name in sorted(state, key=lambda name: ("shared" not in name, name)):
         tensor = state[name]
         if tensor.data_ptr() in seen:
@@ -231,21 +241,21 @@ def write_model(
                 continue
             tensor = tensor.clone()
         seen.add(tensor.data_ptr())
-        # Files of some models lack the prefix, or have one where the class has none.
-        names = (each for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds)
-        dtype = next((DTYPES[kinds[each]] for each in names), widest)
+        # The files of some models have names without the prefix `model.` of the class, or with one that it lacks.
+        original_names = (each for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds)
+        dtype = next((DTYPES[kinds[each]] for each in original_names), widest)
         stored = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
         tensors[name] = stored.contiguous().cpu()
-    published = _file_with(original, tensors) if original else None
-    if published is None:
+    original_file = _file_with(original, tensors) if original else None
+    if original_file is None:
         save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
     elif may_move_original:
-        published.replace(folder / WEIGHTS)
+        original_file.replace(folder / WEIGHTS)
     else:
-        copy_from_folder(published.parent, published.name, folder / WEIGHTS)
+        copy_from_folder(original_file.parent, original_file.name, folder / WEIGHTS)
     write_json(folder / "config.json", config)
     assert model.generation_config is not None
-    # As JSON, since a field may be an object of transformers.
+    # By way of JSON, since a field may be an object of transformers.
     generation = json.loads(model.generation_config.to_json_string())
     generation.pop("_from_model_config", None)
     write_json(folder / "generation_config.json", generation)
@@ -256,8 +266,8 @@ def _file_with(folder: Path, tensors: "Mapping[str, torch.Tensor]") -> Path | No
     files, weights = list(folder.glob(f"*{SAFETENSORS}")), SafetensorsReader(folder)
     if len(files) != 1 or weights.names != tensors.keys():
         return None
-    is_same = all(weights.shape(name) == tuple(tensor.shape) for name, tensor in tensors.items())
-    return files[0] if is_same else None
+    has_same_shapes = all(weights.shape(name) == tuple(tensor.shape) for name, tensor in tensors.items())
+    return files[0] if has_same_shapes else None
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -274,6 +284,6 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 def copy_files(manifest: Manifest, source: Path, folder: Path) -> None:
     """Copies the files of an artifact that its manifest lists."""
     for file in manifest.files:
-        to = folder / file.path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / file.path, to)
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file.path, target)

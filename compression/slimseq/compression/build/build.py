@@ -1,4 +1,8 @@
-"""Builds a recipe: makes the base and all variants in order, measures them and applies their gates."""
+"""Builds a recipe: makes the base and all variants in order, measures them and applies their gates.
+
+Steps run in a store of the build's own (`BuildWorkspace`), so that a build that was interrupted goes on from its
+finished steps. Complete variants are copied into the user's store. A variant that is current is not made again.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -30,12 +34,17 @@ from slimseq.models_store.locks import LOCK, try_lock
 from slimseq.models_store.manifest import DEMONSTRATION, Manifest, Reference, Step, Verdict
 from slimseq.models_store.store import Store
 
+# Folder of the build's own store, below the build's folder.
 STEPS = "steps"
 
 
 @dataclass
 class Built:
-    """The result of a build: variants that were made, and that were up to date; gates' verdicts by variant."""
+    """The result of a build.
+
+    `built` are the variants that were made, `current` those that were up to date already, and `verdicts` those of the
+    gates, by variant.
+    """
 
     built: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
@@ -50,25 +59,35 @@ class Built:
 def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, measure: bool = True) -> Built:
     """Builds missing and outdated variants and publishes them, a rejected one with its verdict.
 
-    Relative paths are of the data folder. Steps, checkpoints and measurements are in the other folder.
+    Args:
+        context: of the user's store.
+        recipe: a recipe that was checked.
+        data_folder: folder that the recipe's relative paths start from.
+        folder: of the build, for steps, checkpoints and measurements.
+        measure: whether to measure the variants and apply their gates.
+
+    Raises:
+        BadRecipe: the build would replace an artifact that the recipe did not make, or the base cannot be made.
+        ArtifactInUse: another build uses the folder, or another command writes one of the variants.
     """
-    own = replace(context, store=Store(folder / STEPS), may_replace=True)
-    workspace = BuildWorkspace(recipe, own, data_folder, folder)
+    build_context = replace(context, store=Store(folder / STEPS), may_replace=True)
+    workspace = BuildWorkspace(recipe, build_context, data_folder, folder)
     check_data(context, workspace)
     base = _base_in_store(context, workspace)
     if not context.may_replace:
         _check_nothing_is_replaced(context, workspace, base)
     with working_in(folder), ExitStack() as claims:
         context.say(f"Finished steps and checkpoints are in {folder}")
-        made = list(recipe.variants)
+        names_to_make = list(recipe.variants)
         if base is None:
-            made.append(BASE)
-        for name in made:
+            names_to_make.append(BASE)
+        for name in names_to_make:
             claims.enter_context(context.store.claim(recipe.task, name))
         return _build(context, workspace, base, measure)
 
 
 def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, measure: bool) -> Built:
+    """Makes the base if there is none, then each variant that is not current, and measures all."""
     recipe, result = workspace.recipe, Built()
     if base is None:
         result.built.append(BASE)
@@ -82,13 +101,14 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
     digests = {BASE: base.digest}
     for name in recipe.order():
         variant = recipe.variants[name]
-        published = _whole_manifest(context, recipe, name)
+        published = _verified_manifest(context, recipe, name)
         parent = digests[variant.start]
         if published is not None and workspace.are_current(published.lineage, variant.steps, parent):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
-            if measure and not {*result.built} - {BASE}:
+            is_first_built = not set(result.built) - {BASE}
+            if measure and is_first_built:
                 warn_of_useless_base(workspace, context, root.variant)
             manifest = workspace.run(name, variant.start, variant.steps)
             _publish(context, workspace, manifest, root)
@@ -104,7 +124,7 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
 def _base_in_store(context: Context, workspace: BuildWorkspace) -> Manifest | None:
     """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
-    published = _whole_manifest(context, recipe, BASE)
+    published = _verified_manifest(context, recipe, BASE)
     if published is not None and (recipe.base.keep or _is_base_current(workspace, published.lineage)):
         _check_family(recipe, context.store.folder(recipe.task, BASE))
         return published
@@ -140,6 +160,7 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
+    """Returns a hash of what the recipe imports, with its options; None if it imports nothing."""
     base = workspace.recipe.base
     if base.import_ is None:
         return None
@@ -168,10 +189,14 @@ def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, ro
 
 
 def _description(manifest: Manifest, root: Manifest) -> str:
-    """Describes what all steps of a variant did. That of its last step names variants that only the build has."""
+    """Describes what all steps of a variant did.
+
+    The description of the last step would name intermediate variants, which only the build's own store has.
+    """
     _, *steps = lineage_labels(manifest, [root])
     if len(steps) < 2:
         return manifest.description
+    # Equal steps in a row are named once, such as "train (3 times)".
     runs = [(name, len(list(run))) for name, run in groupby(steps)]
     names = ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in runs)
     share = manifest.size.parameters / root.size.parameters
@@ -179,7 +204,7 @@ def _description(manifest: Manifest, root: Manifest) -> str:
     return f"{begin}Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
 
 
-def _whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
+def _verified_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
     """Returns the manifest of a variant; None if it is missing or fails verification."""
     try:
         return context.store.verify(recipe.task, name)
@@ -201,11 +226,11 @@ def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step]) -> bool
 def _check_nothing_is_replaced(context: Context, workspace: BuildWorkspace, base: Manifest | None) -> None:
     """Checks that the recipe would replace only artifacts that it made itself."""
     recipe = workspace.recipe
-    made = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
-    there = [name for name in made if os.path.lexists(context.store.folder(recipe.task, name))]
-    names = [name for name in there if name == BASE or not _is_own(context, workspace, name, base)]
-    if names:
-        listed = ", ".join(f"{recipe.task}/{name}" for name in names)
+    names_to_make = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
+    existing = [name for name in names_to_make if os.path.lexists(context.store.folder(recipe.task, name))]
+    foreign = [name for name in existing if name == BASE or not _is_own(context, workspace, name, base)]
+    if foreign:
+        listed = ", ".join(f"{recipe.task}/{name}" for name in foreign)
         raise BadRecipe(
             f"{recipe.name} would replace {listed} in {context.store.root}; give another --store, move them "
             "away with `rename`, or replace them with --force"
@@ -214,14 +239,15 @@ def _check_nothing_is_replaced(context: Context, workspace: BuildWorkspace, base
 
 def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None) -> bool:
     """Whether the recipe made a variant, with all steps from the base on."""
-    manifest = _whole_manifest(context, workspace.recipe, name)
+    manifest = _verified_manifest(context, workspace.recipe, name)
     if manifest is None:
         return False
     steps = _steps_from_base(workspace.recipe, name)
     if base is not None:
         return workspace.are_current(manifest.lineage, steps, base.digest)
-    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
-    return _is_base_current(workspace, before) and workspace.are_current(own, steps, own[0].parent)
+    base_lineage, own_lineage = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
+    is_base_current = _is_base_current(workspace, base_lineage)
+    return is_base_current and workspace.are_current(own_lineage, steps, own_lineage[0].parent)
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
@@ -232,7 +258,7 @@ def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
 
 
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:
-    """Copies an artifact into the build's own store, unless it is there, so that steps can start from it."""
+    """Copies an artifact into the build's own store, so that steps can start from it, unless it is there already."""
     with suppress(SlimseqError):
         if target.verify(manifest.task, manifest.variant).digest == manifest.digest:
             return
@@ -240,7 +266,7 @@ def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> No
 
 
 def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built, root: str) -> None:
-    """Writes what was measured and the gates' verdicts into the manifests, each once."""
+    """Writes the measurements and the gates' verdicts into the manifests. Each manifest is written once."""
     stored = {name: context.store.manifest(recipe.task, name) for name in {root, BASE, *recipe.variants}}
     measured = {name: found.added_to(manifest) for name, manifest in stored.items()}
     for name, variant in recipe.variants.items():
@@ -254,7 +280,7 @@ def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built
 
 
 def _add_findings(finished: Manifest, current: Manifest) -> Manifest:
-    """Returns the manifest on disk, to which others may have added, with what this build found."""
+    """Adds what this build found to the manifest on disk, to which other commands may have added meanwhile."""
     return with_newest(current, finished).model_copy(update={"gate": finished.gate})
 
 

@@ -1,6 +1,7 @@
 """The schema of a recipe: a base, the task, the data, and a graph of variants, each a list of steps.
 
-A recipe is YAML. It is checked as a whole before anything runs: every error is one line that names the place in it.
+A recipe is YAML. It is checked as a whole before anything runs. Every error is one line that names the place in the
+recipe. `build` carries out what the recipe says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,9 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import NAME_PATTERN, Task
 
+# Name of the variant that the base of a recipe becomes.
 BASE = "original"
-# Keys of a step beside its technique's options: what data it uses, and how it is mixed.
+# Keys that a step may have beside the options of its technique: its data, in place of the recipe's.
 STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "exclude", "seed")
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -47,6 +49,7 @@ class RecipePart(BaseModel):
 class TestSet(RecipePart):
     """A data set to measure on. A string is short for its `data`."""
 
+    # pytest would take a class of this name for a collection of tests.
     __test__ = False
 
     @model_validator(mode="before")
@@ -109,11 +112,11 @@ class RecipeStep(RecipePart):
         ((technique, given),) = value.items()
         if given is not None and not isinstance(given, Mapping):
             raise ValueError(f"the options of {technique} are not a mapping")
-        options = dict(given or {})
+        settings = given or {}
         return {
             "technique": technique,
-            "data": {k: options.pop(k) for k in STEP_DATA if k in options},
-            "options": options,
+            "data": {key: settings[key] for key in STEP_DATA if key in settings},
+            "options": {key: setting for key, setting in settings.items() if key not in STEP_DATA},
         }
 
 
@@ -186,7 +189,8 @@ def read_recipe(path: Path) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or number that is none, too deep nesting
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The last two are for impossible dates or numbers, and for too deep nesting.
         raise BadRecipe(f"{path.name} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadRecipe(f"{path.name} holds no mapping")
@@ -232,7 +236,7 @@ def _check_step(recipe: Recipe, step: RecipeStep, place: str) -> None:
 
 @contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Puts the place in front of what goes wrong in the block."""
+    """Turns an error in the block into BadRecipe, with the place in the recipe in front."""
     try:
         yield
     except ValidationError as error:
@@ -242,6 +246,7 @@ def _at(place: str) -> Iterator[None]:
 
 
 def data_of(recipe: Recipe, step: RecipeStep) -> Data:
+    """Returns the data of a step: the recipe's, except where the step names its own."""
     given = {key: value for key, value in step.data.items() if key != "seed"}
     return Data.model_validate(recipe.data.model_dump() | given)
 
@@ -281,10 +286,12 @@ def steps_of(recipe: Recipe) -> list[RecipeStep]:
 
 
 def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:
+    """Returns the steps of the base and of each variant, with their place in the recipe."""
     return [("base", recipe.base.steps), *((f"variants.{name}", each.steps) for name, each in recipe.variants.items())]
 
 
 def import_options(recipe: Recipe) -> ImportOptions:
+    """Returns the options with which the recipe's base is imported."""
     check_names([ImportOptions], list(recipe.base.options))
     return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": BASE})
 

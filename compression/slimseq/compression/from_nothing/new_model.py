@@ -1,4 +1,7 @@
-"""Makes a new model with random weights, which `train` starts from by default."""
+"""Makes a new model with random weights, which `train` starts from by default.
+
+`beginning` calls it together with `tokenizer_maker`. `warm_start` replaces some of the weights by those of a student.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +16,7 @@ from slimseq.inference.models.registry import FAMILIES
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# As in `models.load_model`.
-ATTENTION = "eager"
-# Of hidden states, unless a training has its own.
+# Dropout of hidden states in the new configuration. A training may set its own.
 DROPOUT = 0.1
 
 
@@ -43,7 +44,8 @@ class NewModelOptions:
     is_tied: Annotated[bool, Parameter(name="--tied")] = True
     """Tie the output layer to the token embedding. T5 only; others always do."""
     begin_with: str = ""
-    """Variant or model folder whose weights a new BART begins with: one of Firefox's, of the same sizes."""
+    """Variant or folder of a Marian student, such as an imported Firefox model, whose weights a new BART starts from.
+    Needs the student's width, layers, heads and feed-forward width."""
 
     @property
     def model_family(self) -> ModelFamily:
@@ -59,8 +61,8 @@ class NewModelOptions:
             raise BadParameters(f"width {self.width} is not divisible by {self.heads} heads")
 
     def configuration(self, vocabulary: int) -> dict[str, Any]:
+        """Returns the model's configuration for a tokenizer with `vocabulary` ids."""
         family = self.model_family
-        multiple = family.vocabulary_multiple
         return {
             **family.resized(
                 encoder_layers=self.encoder_layers,
@@ -70,7 +72,7 @@ class NewModelOptions:
                 width=self.width,
                 encoder_feed_forward=self.feed_forward,
                 decoder_feed_forward=self.feed_forward,
-                tokens=-(-vocabulary // multiple) * multiple,
+                tokens=_round_up(vocabulary, family.vocabulary_multiple),
             ),
             **family.special_ids(),
             **family.new_configuration(
@@ -83,6 +85,11 @@ class NewModelOptions:
         }
 
 
+def _round_up(number: int, multiple: int) -> int:
+    """Returns the smallest multiple of `multiple` that is at least `number`."""
+    return -(-number // multiple) * multiple
+
+
 def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrainedModel":
     """Returns a model with random weights, fp32 on the CPU, in evaluation mode.
 
@@ -93,7 +100,7 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-    from slimseq.compression.models import architecture_of_model
+    from slimseq.compression.models import ATTENTION, architecture_of_model
     from slimseq.inference.models.pretrained import is_output_tied, register_own_models, untie_output
     from slimseq.inference.models.t5 import OUTPUT_TABLE
 
@@ -102,6 +109,7 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     torch.manual_seed(seed)
     configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
     if options.begin_with:
+        # Marian students have ReLU, and the new model takes over their feed-forward layers.
         configuration["activation_function"] = "relu"
     config = AutoConfig.for_model(options.family, **configuration)
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
@@ -114,6 +122,8 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
         with torch.no_grad():
             tokens = model.get_parameter(architecture.encoder.tokens)
             tokens.normal_(std=options.width**-0.5)
+            # As in transformers, the row of the padding token is zero. Where the end of a sequence pads too, the row
+            # must stay: the model reads and writes this token.
             if model.config.pad_token_id != model.config.eos_token_id:
                 tokens[model.config.pad_token_id] = 0
     model.train(False)

@@ -1,6 +1,8 @@
-"""`import`: brings a model from a folder, a hub or Firefox into the store, with its generation defaults.
+"""`import`: brings a model from a folder, the hub or Firefox into the store, with its generation defaults.
 
-Only configuration, tokenizer and safetensors files are read; pickled weights are refused.
+Only configuration, tokenizer and safetensors files are read. Pickled weights are refused. The modules beside this one
+each do one part: they download (`hub`, `firefox_download`), convert Marian's format (`marian_conversion`), check the
+tokenizer (`tokenizer_trial`) and find the languages (`model_languages`).
 """
 
 import tempfile
@@ -18,10 +20,10 @@ from slimseq.compression.artifacts.publish import Identity, check_name, publish_
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.importing import firefox
+from slimseq.compression.importing import firefox_download
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
-from slimseq.compression.importing.marian_students import convert_student, is_student
+from slimseq.compression.importing.marian_conversion import convert_student, is_student
 from slimseq.compression.importing.model_languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
@@ -44,7 +46,7 @@ from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.model_folder import check_model_folder
 
-# Of a model whose files name no length.
+# Numbers of tokens for a model whose files name no length.
 DEFAULT_NEW_TOKENS, DEFAULT_INPUT_TOKENS = 128, 512
 
 
@@ -87,7 +89,7 @@ class ImportOptions:
 
 
 def find_task(source: str, options: ImportOptions) -> Task:
-    if options.task is None and not source.startswith(firefox.SCHEME):
+    if options.task is None and not source.startswith(firefox_download.SCHEME):
         raise BadParameters(f"nothing says what {source} is for: give --task with one of {', '.join(Task)}")
     return options.task or Task.TRANSLATION
 
@@ -109,7 +111,8 @@ def import_model(
     started = time.monotonic()
     task = find_task(source, options)
     check_name(context, task, options.variant)
-    # On the disk of the store, so that downloaded weights are moved into the artifact and not copied.
+    # The scratch folder is on the disk of the store, so that downloaded weights are moved into the artifact and not
+    # copied.
     with (
         context.store.claim(task, options.variant) as work,
         tempfile.TemporaryDirectory(prefix="import-", dir=work) as scratch,
@@ -117,6 +120,7 @@ def import_model(
         fetched = _fetch(context, source, options, Path(scratch), check)
         folder = fetched.folder
         family = family_of(folder)
+        parameters = {"source": fetched.name, "revision": fetched.revision, **fetched.origin}
         with context.working(f"Trying the tokenizer of {source}"):
             tokenizer_folder = make_fast_tokenizer(folder, Path(scratch))
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
@@ -128,12 +132,11 @@ def import_model(
                 setattr(model.config, name, value)
         if languages.tokens is not None and not set_language_tokens(model, tokenizer_folder, languages.tokens):
             languages = replace(languages, choices={})
-        generation, limit = _defaults(folder, task, options, languages)
-        context.say(limit)
+        generation, input_limit_remark = _defaults(folder, task, options, languages)
+        context.say(input_limit_remark)
         if languages.remark:
             context.say(languages.remark)
-        parameters = {"source": fetched.name, "revision": fetched.revision, **fetched.origin}
-        # Nothing is chosen at random.
+        # An import chooses nothing at random, so its step has no seed.
         step = step_of(context, "import", parameters, None, started).model_copy(update={"seed": None})
         identity = Identity(
             task=task,
@@ -142,7 +145,7 @@ def import_model(
             languages=languages.codes,
             license=fetched.license,
             training_data=options.training_data,
-            description=options.description or f"Imported from {parameters['source']}.",
+            description=options.description or f"Imported from {fetched.name}.",
             generation=generation,
             lineage=[step],
         )
@@ -164,8 +167,8 @@ def import_model(
 class _Fetched:
     """A model folder to import, and where it is from.
 
-    `is_temporary` says that the folder is a copy of ours, whose files may be moved into the artifact. `origin` is what
-    the registry of Firefox says.
+    `is_temporary` says that the folder is a copy in the scratch folder, whose files may be moved into the artifact.
+    `origin` is what the registry of Firefox says, for the lineage; it is empty for other sources.
     """
 
     folder: Path
@@ -179,30 +182,35 @@ class _Fetched:
 def _fetch(
     context: Context, source: str, options: ImportOptions, scratch: Path, check: Callable[[Path], None] | None
 ) -> _Fetched:
-    """Returns the folder of a source: as it is, converted from Marian's format, or downloaded below `scratch`."""
-    folder, license_ = Path(source), options.license or "unknown"
-    origin: Mapping[str, Any] = {}
-    if source.startswith(firefox.SCHEME):
-        folder, license_ = scratch / "firefox", options.license or firefox.LICENSE
-        origin = firefox.download(context, source, options.revision, folder).origin()
-    if not folder.is_dir():
+    """Returns the model folder of a source: the user's own, a converted one, or one that was downloaded."""
+    license_ = options.license or "unknown"
+    if source.startswith(firefox_download.SCHEME):
+        folder = scratch / "firefox"
+        origin = firefox_download.download(context, source, options.revision, folder).origin()
+        license_ = options.license or firefox_download.LICENSE
+    elif Path(source).is_dir():
+        folder = Path(source)
+        origin = {}
+    else:
         folder = scratch / "hub"
         revision = download(context, source, options.revision, folder, lambda: _check(folder, check))
         check_model_folder(folder)
-        return _Fetched(folder, source, revision, license_, True, origin)
+        return _Fetched(folder, source, revision, license_, is_temporary=True, origin={})
     check_model_folder(folder)
     is_converted = is_student(folder)
     if is_converted:
+        converted = scratch / "student" / folder.resolve().name
         with context.working(f"Reading {source}"):
-            student, folder = folder, scratch / "student" / folder.resolve().name
-            convert_student(student, folder)
+            convert_student(folder, converted)
             if not options.shortlist:
-                (folder / SHORTLIST).unlink(missing_ok=True)
+                (converted / SHORTLIST).unlink(missing_ok=True)
+        folder = converted
     _check(folder, check)
-    return _Fetched(folder, Path(source).name, options.revision, license_, is_converted, origin)
+    return _Fetched(folder, Path(source).name, options.revision, license_, is_temporary=is_converted, origin=origin)
 
 
 def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
+    """Checks the configuration of a model, before its weights are downloaded or read."""
     if not (folder / CONFIG).is_file():
         raise BadSource(f"{folder} is not a model folder: it has no config.json")
     family_of(folder)
@@ -214,42 +222,46 @@ def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
 def _defaults(
     folder: Path, task: Task, options: ImportOptions, languages: ModelLanguages
 ) -> tuple[GenerationDefaults, str]:
-    """Returns all generation settings, of the options, else of the model's files, else our defaults.
+    """Returns all generation settings: from the options, else from the model's files, else our defaults.
 
     The second value is a line for the user that says how long inputs may be, and why.
     """
     config = read_config(folder)
-    # What a T5's config says for this task.
-    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
-    specific = config.get("task_specific_params", {}).get(name, {})
-    said: dict[str, Any] = config | read_generation_config(folder, {}) | without_nulls(specific)
+    # Configurations of T5 have settings of their own for each task, such as `translation_en_to_de`.
+    task_name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
+    of_task = config.get("task_specific_params", {}).get(task_name, {})
+    of_files: dict[str, Any] = config | read_generation_config(folder, {}) | without_nulls(of_task)
     positions = family_of(folder).max_positions(config)
-    for option, asked, most in (
+    # The decoder's start token takes the first position.
+    output_positions = positions - 1 if positions else positions
+    for option, requested, most in (
         ("--max-input-tokens", options.max_input_tokens, positions),
-        ("--max-new-tokens", options.max_new_tokens, positions and positions - 1),
+        ("--max-new-tokens", options.max_new_tokens, output_positions),
     ):
-        if asked is not None and most is not None and asked > most:
-            raise BadParameters(f"{option} {asked}: this model has positions for {most}")
-    max_length = said.get("max_length")
-    max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else DEFAULT_NEW_TOKENS)
+        if requested is not None and most is not None and requested > most:
+            raise BadParameters(f"{option} {requested}: this model has positions for {most}")
+    # `max_length` and `min_length` of transformers count the decoder's start token, ours do not.
+    max_length = of_files.get("max_length")
+    max_new_tokens = of_files.get("max_new_tokens") or (max_length - 1 if max_length else DEFAULT_NEW_TOKENS)
     max_new_tokens = min(max_new_tokens, MAX_NEW_TOKENS)
     if positions:
         max_new_tokens = min(max_new_tokens, positions - 1)
     if options.max_new_tokens is not None:
         max_new_tokens = options.max_new_tokens
-    max_input_tokens, limit = _input_limit(folder, config, options.max_input_tokens)
+    max_input_tokens, input_limit_remark = _input_limit(folder, config, options.max_input_tokens)
 
-    def first(asked: Any, name: str, default: Any) -> Any:
-        return asked if asked is not None else said.get(name, default)
+    def chosen(option: Any, name: str, default: Any) -> Any:
+        return option if option is not None else of_files.get(name, default)
 
+    prefix = options.prefix if options.prefix is not None else languages.prefix
     try:
         generation = GenerationDefaults(
-            prefix=first(options.prefix if options.prefix is not None else languages.prefix, "prefix", "") or "",
-            num_beams=first(options.num_beams, "num_beams", 4),
-            length_penalty=first(options.length_penalty, "length_penalty", 1.0),
-            early_stopping=said.get("early_stopping") is True,
-            no_repeat_ngram_size=first(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
-            min_new_tokens=min(max(0, said.get("min_length", 0) - 1), max_new_tokens),
+            prefix=chosen(prefix, "prefix", "") or "",
+            num_beams=chosen(options.num_beams, "num_beams", 4),
+            length_penalty=chosen(options.length_penalty, "length_penalty", 1.0),
+            early_stopping=of_files.get("early_stopping") is True,
+            no_repeat_ngram_size=chosen(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
+            min_new_tokens=min(max(0, of_files.get("min_length", 0) - 1), max_new_tokens),
             max_new_tokens=max_new_tokens,
             max_input_tokens=max_input_tokens,
             source_language_token=languages.tokens.source if languages.tokens else None,
@@ -258,18 +270,18 @@ def _defaults(
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error
-    return generation, limit
+    return generation, input_limit_remark
 
 
-def _input_limit(folder: Path, config: Mapping[str, Any], asked: int | None) -> tuple[int, str]:
-    """Returns how many tokens of an input are read, and a line that says why: what is lowered is said."""
+def _input_limit(folder: Path, config: Mapping[str, Any], requested: int | None) -> tuple[int, str]:
+    """Returns how many tokens of an input are read, and a line for the user that says why."""
     longest, reason = longest_input(config, read_json(folder / TOKENIZER_CONFIG, {}))
     if longest is None:
         known = "The model's files name no length of inputs."
     else:
         known = f"The model is for inputs of {longest:,} tokens, {reason}."
-    if asked is not None:
-        return asked, f"Inputs are read up to {asked:,} tokens, as given. {known}"
+    if requested is not None:
+        return requested, f"Inputs are read up to {requested:,} tokens, as given. {known}"
     if longest is None:
         return DEFAULT_INPUT_TOKENS, (
             f"Inputs are read up to {DEFAULT_INPUT_TOKENS} tokens: the model's files name no length. "

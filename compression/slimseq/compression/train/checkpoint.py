@@ -1,7 +1,8 @@
 """Checkpoints of training runs: safetensors and JSON, written to a temporary folder and renamed.
 
-A checkpoint has the whole state of a run (weights, AdamW's moments, random state, position in the data, losses, the
-best weights so far), so that a resumed run ends with the same weights as an uninterrupted one.
+A checkpoint has the whole state of a run: weights, AdamW's moments, random state, position in the data, losses, and the
+best weights so far. A resumed run therefore ends with the same weights as an uninterrupted one. `trainer` decides when
+to save. `unfinished` has the names of the folders and finds what interrupted runs left.
 """
 
 import json
@@ -19,9 +20,11 @@ from slimseq.compression.train.data.batches import Position
 from slimseq.compression.train.unfinished import CURRENT, PREVIOUS, STATE, WRITING
 
 BEST = "best.safetensors"
+# What AdamW's state has for each parameter: number of steps, mean of gradients, mean of squared gradients.
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-# Bytes of a checkpoint for each parameter: the weight and two moments in fp32; and the weight of the best state.
+# Bytes of a checkpoint for each parameter: the weight and two moments in fp32.
 BYTES_PER_PARAMETER = 12
+# The same parameter in the best weights so far, in fp32.
 BEST_BYTES_PER_PARAMETER = 4
 
 Weights = dict[str, torch.Tensor]
@@ -29,26 +32,28 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass
 class RunProgress:
-    """The progress of a run, in plain values.
-
-    Pairs are counted with repetitions, `tokens` are ids of both sides without padding, `seconds` are those of earlier
-    runs too, `position` is that of the next batch, and `losses` are the mean loss of each step, in nats a target token.
-
-    `dev` is the hash of the dev data, whose loss was `dev_loss_before` the run, was last measured at `measured_tokens`,
-    and was lowest, `best_loss`, at `best_step`; None where none was measured.
-    """
+    """The progress of a run, in values that JSON can hold. All counts include the runs that this one resumed."""
 
     steps: int = 0
     examples: int = 0
+    """Pairs trained on, with repetitions."""
     tokens: int = 0
+    """Ids of sources and targets trained on, without padding."""
     seconds: float = 0.0
     position: Position = field(default_factory=Position)
+    """Position of the next batch in the data."""
     losses: list[float] = field(default_factory=list)
+    """Mean loss of each step, in nats a target token."""
     dev: str | None = None
+    """Hash of the dev data on which the losses below were measured."""
     dev_loss_before: float | None = None
+    """Loss on dev data before the first step."""
     measured_tokens: int = 0
+    """`tokens` at the last measurement of the loss on dev data."""
     best_loss: float | None = None
+    """Lowest loss on dev data after a step so far. None before the first measurement."""
     best_step: int = 0
+    """Step of the lowest loss."""
 
 
 def save_checkpoint(
@@ -61,9 +66,13 @@ def save_checkpoint(
 ) -> None:
     """Writes a checkpoint atomically: after a crash, the previous or the new one is there.
 
-    It is the subfolder `checkpoint` of the run's folder. Parameters are written in their own dtype, tied ones once. A
-    resumed run must have the same `identity`, JSON values. `best` are the weights of the state with the lowest loss on
-    dev data, if there is one.
+    Args:
+        folder: of the run. The checkpoint is its subfolder `checkpoint`.
+        model: its parameters are written in their own dtype, tied ones once.
+        optimizer: an AdamW.
+        progress: of the run.
+        identity: JSON values that a resumed run must have too.
+        best: the weights with the lowest loss on dev data so far, if there are any.
     """
     writing = folder / WRITING
     shutil.rmtree(writing, ignore_errors=True)
@@ -107,9 +116,9 @@ def resume(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
 ) -> tuple[RunProgress, Weights | None] | None:
-    """Loads a checkpoint into a model of its shape and a fresh AdamW; returns its progress and its best weights.
+    """Loads a checkpoint into a model of its shape and a fresh AdamW. Returns its progress and its best weights.
 
-    It is None where there is no checkpoint.
+    Returns None if there is no checkpoint.
 
     Raises:
         BadParameters: the checkpoint is of another run, or its files are damaged.
@@ -154,16 +163,18 @@ def set_weights(model: torch.nn.Module, weights: Weights) -> None:
 
 
 def bytes_needed(folder: Path, model: torch.nn.Module, has_best: bool) -> int:
-    """Returns the bytes that a run's checkpoints need on the disk at most, beyond what is there.
+    """Returns the bytes that a run's checkpoints need on the disk at most, beyond what is there already.
 
-    There are two while one is written. `has_best` says whether the best weights are kept too.
+    `has_best` says whether the best weights are kept too.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    size = parameters * (BYTES_PER_PARAMETER + (BEST_BYTES_PER_PARAMETER if has_best else 0))
-    return size if (folder / CURRENT).exists() else 2 * size
+    checkpoint_bytes = parameters * (BYTES_PER_PARAMETER + (BEST_BYTES_PER_PARAMETER if has_best else 0))
+    # While a new checkpoint is written, the previous one stays.
+    return checkpoint_bytes if (folder / CURRENT).exists() else 2 * checkpoint_bytes
 
 
 def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:
+    # JSON makes lists of tuples, so the saved identity can only be compared with values that went through JSON too.
     expected = json.loads(json.dumps(identity))
     different = [
         f"{name} {saved.get(name)!r}, now {expected.get(name)!r}"

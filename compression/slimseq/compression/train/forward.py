@@ -42,9 +42,9 @@ def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 
 
 def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tensor:
-    """Returns what a decoder reads to write labels: its start token, then the labels but for the last.
+    """Returns the decoder's inputs for teacher forcing: its start token, then all labels but the last.
 
-    As `prepare_decoder_input_ids_from_labels` of transformers, which not all of its models have.
+    Equals `prepare_decoder_input_ids_from_labels` of transformers, which not all of its models have.
     """
     shifted = labels.roll(1, dims=1)
     shifted[:, 0] = model.config.decoder_start_token_id
@@ -69,9 +69,10 @@ def autocast(device: str, precision: Precision) -> AbstractContextManager[object
 
 @contextmanager
 def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
-    """Sets the dropout of hidden states for the block; dropout of attention weights and activations is not raised.
+    """Sets the dropout rate of hidden states for the block. None keeps the model's own rates.
 
-    Modules hold their rates as `nn.Dropout` or as numbers. None keeps the model's own.
+    The rates of attention weights and activations are lowered to `rate` and never raised. Modules hold a rate as
+    `nn.Dropout` or as a number.
     """
     if rate is None:
         yield
@@ -82,7 +83,8 @@ def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
             before.append((module, "p", module.p))
             module.p = rate
             continue
-        # Layers of BART and all attentions have plain numbers; only an attention has a key projection.
+        # The layers of BART, and the attention modules of all families, hold rates as numbers. An attention module is
+        # known by its key projection.
         is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
         for name in ("dropout", "activation_dropout", "attention_dropout"):
             value = getattr(module, name, None)

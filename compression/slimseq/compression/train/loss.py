@@ -17,15 +17,20 @@ from slimseq.compression.train.training_options import Precision, TrainingOption
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-MEASURING_TOKENS = 4096
+# Rows of a batch times its longest side, when the loss on dev data is measured.
+DEV_BATCH_TOKENS = 4096
 
 
 def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Returns the mean cross entropy over target tokens, in nats, a scalar, float32.
 
-    Padding is masked in the loss. Selecting rows before it would copy the logits, which takes a tenth of a step. Label
-    smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. Logits are `(rows, length, vocabulary)`,
-    labels `(rows, length)`, int64, -100 for positions without a target.
+    Label smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The loss itself leaves out the
+    padding: to select the targets before it would copy the logits, which takes a tenth of a step.
+
+    Args:
+        logits: `(rows, length, vocabulary)`.
+        labels: `(rows, length)`, int64, -100 for positions without a target.
+        smoothing: probability that is spread over the whole vocabulary.
     """
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED_LABEL, label_smoothing=smoothing
@@ -40,15 +45,16 @@ def distillation_loss(
     Hinton et al. 2015, https://arxiv.org/abs/1503.02531: the temperature softens both distributions; its square keeps
     the size of the gradient independent of it. Logits and labels are as in `label_smoothed_cross_entropy`.
     """
-    scaled = teacher.float() / temperature
-    log_sum_exp = scaled.logsumexp(-1)
-    probabilities = torch.exp(scaled - log_sum_exp.unsqueeze(-1))
+    teacher_logits = teacher.float() / temperature
+    teacher_logsumexp = teacher_logits.logsumexp(-1)
+    probabilities = torch.exp(teacher_logits - teacher_logsumexp.unsqueeze(-1))
     student_log_probabilities = functional.log_softmax(student.float() / temperature, dim=-1)
+    # The KL divergence is the teacher's negative entropy minus the expectation of the student's log probability.
     # `kl_div` would allocate one more tensor of the logits' size; einsum does not.
-    teacher_log_probability = torch.einsum("rlv,rlv->rl", probabilities, scaled) - log_sum_exp
-    cross_log_probability = torch.einsum("rlv,rlv->rl", probabilities, student_log_probabilities)
-    is_target = (labels != IGNORED_LABEL).to(scaled.dtype)
-    divergence = ((teacher_log_probability - cross_log_probability) * is_target).sum() / is_target.sum().clamp(min=1)
+    negative_entropy = torch.einsum("rlv,rlv->rl", probabilities, teacher_logits) - teacher_logsumexp
+    student_expectation = torch.einsum("rlv,rlv->rl", probabilities, student_log_probabilities)
+    is_target = (labels != IGNORED_LABEL).to(teacher_logits.dtype)
+    divergence = ((negative_entropy - student_expectation) * is_target).sum() / is_target.sum().clamp(min=1)
     return divergence * temperature**2
 
 
@@ -61,7 +67,7 @@ class Loss:
 
 
 class Objective:
-    """Computes a run's loss of a model, the student, with a teacher without dropout or from labels only.
+    """Computes the loss of the trained model: against the labels, and against a teacher if there is one.
 
     Raises:
         BadParameters: the teacher has other tokens than the student.
@@ -83,14 +89,14 @@ class Objective:
         """Returns the loss of one batch, which is on the model's device."""
         options = self._options
         with autocast(self._device, options.precision):
-            # Once, here: every loss of the logits computes in fp32.
+            # Both losses compute in fp32, so the logits are converted once, here.
             logits = logits_of(self._model, batch).float()
             parts = {"labels": label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)}
             weights = {"labels": 1.0}
             if self._teacher is not None:
                 with torch.no_grad():
-                    wanted = logits_of(self._teacher, batch)
-                parts["teacher"] = distillation_loss(logits, wanted, batch.labels, options.temperature)
+                    teacher_logits = logits_of(self._teacher, batch)
+                parts["teacher"] = distillation_loss(logits, teacher_logits, batch.labels, options.temperature)
                 weights = {"labels": 1 - options.alpha, "teacher": options.alpha}
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Loss(total, {name: part.detach() for name, part in parts.items()})
@@ -101,7 +107,7 @@ def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, p
     with context.progress() as display:
         task = display.add_task("Measuring the loss on dev data", total=len(dataset), status="", unit="pairs")
         loss = mean_loss(
-            model, dataset, context.device, MEASURING_TOKENS, precision, lambda rows: display.advance(task, rows)
+            model, dataset, context.device, DEV_BATCH_TOKENS, precision, lambda rows: display.advance(task, rows)
         )
     return round(loss, 4)
 
@@ -116,18 +122,18 @@ def mean_loss(
 ) -> float:
     """Returns the mean cross entropy over all target tokens, in nats, not rounded.
 
-    The model is left in evaluation mode. `batch_tokens` bounds the rows of a batch times its longest side; `advance`
-    is called with the number of pairs of each batch.
+    The model is left in evaluation mode. `batch_tokens` bounds the rows of a batch times its longest side. `advance`
+    is called with the number of pairs of each batch, for a progress display.
     """
     model.train(False)
-    total, count = 0.0, 0
+    loss_sum, target_count = 0.0, 0
     with torch.inference_mode():
         for batch in one_pass(dataset, batch_tokens, pad_id_of(model)):
             on_device = batch.to(device)
             with autocast(device, precision):
                 loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
             targets = int((batch.labels >= 0).sum())
-            total += float(loss) * targets
-            count += targets
+            loss_sum += float(loss) * targets
+            target_count += targets
             advance(batch.rows)
-    return total / count
+    return loss_sum / target_count

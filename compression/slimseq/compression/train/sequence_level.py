@@ -30,7 +30,8 @@ from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
 BATCH_EXAMPLES = 32
-# Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
+# Examples are sorted by length within a pool, so that batches have little padding. If all examples were sorted, the
+# longest would come first, and the progress display would overestimate the remaining time.
 POOL_EXAMPLES = 4096
 
 
@@ -42,7 +43,16 @@ def learning_from_outputs(
     options: SequenceLevel,
     folder: Path | None,
 ) -> Material:
-    """Returns the material with outputs of a teacher as training targets; unchanged if that is off."""
+    """Returns the material with outputs of a teacher as training targets. Without `sequence_level` it stays the same.
+
+    Args:
+        context: store and device.
+        task: of the teacher.
+        variant: the teacher, unless the options name another.
+        material: training data, possibly with unlabelled examples, whose targets are empty.
+        options: whether outputs replace the targets that people wrote (`replace`) or are added to them (`add`).
+        folder: for the cache of outputs. Without a folder, an interrupted run begins anew.
+    """
     examples = material.train.examples
     if options.sequence_level == "off":
         if any(not example.target for example in examples):
@@ -51,14 +61,14 @@ def learning_from_outputs(
     teacher = options.sequence_teacher or variant
     with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
         outputs = teacher_outputs(context, task, teacher, examples, Path(cache), options.sequence_beams)
-    written = [example for example in examples if example.target] if options.sequence_level == "add" else []
-    return replace(material, train=material.train.with_examples([*written, *outputs]))
+    labelled = [example for example in examples if example.target] if options.sequence_level == "add" else []
+    return replace(material, train=material.train.with_examples([*labelled, *outputs]))
 
 
 def teacher_outputs(
     context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
 ) -> list[Example]:
-    """Returns the examples, in order, with the teacher's outputs as targets, without those whose output is empty."""
+    """Returns the examples in order, with the teacher's outputs as targets, without those whose output is empty."""
     if not 1 <= beams <= MAX_BEAMS:
         raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
     manifest = context.store.manifest(task, variant)
@@ -70,7 +80,8 @@ def teacher_outputs(
     }
     keys = [_key(settings, example, manifest.generation.prefix) for example in examples]
     path = cache_folder / CACHE
-    cached = _read(path)
+    cached = _read_cache(path)
+    # A dictionary, so that equal examples are generated once.
     missing = list({key: example for key, example in zip(keys, examples, strict=True) if key not in cached}.items())
     if missing:
         cache_folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +95,10 @@ def teacher_outputs(
 
 @contextmanager
 def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
-    """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is."""
+    """Opens a teacher: as an int8 export for CTranslate2 if its family has that, else on the runtime that serves it.
+
+    The export is made in a temporary store, so that the teacher in the store stays as it is.
+    """
     threads, workers = context.threads(), context.workers
     store, runtime = context.store, None
     original = store.folder(task, variant)
@@ -106,7 +120,7 @@ def _generate(
     path: Path,
     cached: dict[str, str],
 ) -> None:
-    """Generates what is missing, into the file and into `cached`."""
+    """Generates the missing outputs, and adds them to the file at `path` and to `cached`."""
     generate = generate_with(generator, options, BATCH_EXAMPLES, context.workers)
     with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
         bar = display.add_task("Asking the teacher", total=len(missing), status="")
@@ -119,6 +133,7 @@ def _generate(
 
 
 def _batches(missing: Sequence[tuple[str, Example]], size: int) -> Iterator[Sequence[tuple[str, Example]]]:
+    """Yields batches of `size` examples of similar lengths."""
     for start in range(0, len(missing), POOL_EXAMPLES):
         pool = sorted(missing[start : start + POOL_EXAMPLES], key=lambda pair: -len(pair[1].source))
         for first in range(0, len(pool), size):
@@ -126,27 +141,28 @@ def _batches(missing: Sequence[tuple[str, Example]], size: int) -> Iterator[Sequ
 
 
 def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:
-    own = prefix if example.prefix is None else example.prefix
-    described = settings | {"prefix": own, "source": example.source}
+    """Returns a hash of everything that decides the teacher's output for an example."""
+    own_prefix = prefix if example.prefix is None else example.prefix
+    described = settings | {"prefix": own_prefix, "source": example.source}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, str]:
-    """Reads the cache, and removes an incomplete last line."""
+def _read_cache(path: Path) -> dict[str, str]:
+    """Reads the outputs by key. Cuts the file behind its last complete line: a killed run may have left a part."""
     if not path.exists():
         return {}
-    found: dict[str, str] = {}
-    whole = 0
+    outputs: dict[str, str] = {}
+    complete_bytes = 0
     with path.open("rb") as file:
         for line in file:
             try:
                 entry = json.loads(line)
-                found[entry["key"]] = entry["text"]
+                outputs[entry["key"]] = entry["text"]
             except (ValueError, KeyError, TypeError):
                 break
             if not line.endswith(b"\n"):
                 break
-            whole += len(line)
+            complete_bytes += len(line)
     with path.open("r+b") as file:
-        file.truncate(whole)
-    return found
+        file.truncate(complete_bytes)
+    return outputs

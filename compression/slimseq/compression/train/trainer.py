@@ -1,8 +1,9 @@
 """The training loop that `train`, `prune` and `distill` share: one model, pairs of texts, optionally a teacher.
 
-Plain torch: AdamW, gradient clipping, fp32 weights, bf16 autocast where the device has instructions for it, bounded by
-steps, seconds or epochs, resumable from a checkpoint. With dev data, the state with the lowest loss on it is the
-result. The caller publishes it.
+The loop is plain torch: AdamW, gradient clipping, fp32 weights, and bf16 autocast where the device has instructions for
+it. A run is bounded by steps, seconds or epochs, and resumes from a checkpoint. With dev data, the result is the state
+with the lowest loss on the dev data. `loss` computes the loss, and `checkpoint` reads and writes checkpoints. The
+caller publishes the model.
 """
 
 import hashlib
@@ -39,21 +40,24 @@ from slimseq.models_store.files import writing_to
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# AdamW's betas, as in Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762, section 5.3).
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
-# Number of steps that the first and the last mean loss are over: at most, and at most half of the run.
+# Number of steps of the first and of the last mean loss. A run of fewer than twice as many steps has half of its steps
+# in each mean.
 MEAN_STEPS = 20
-# Tokens to train on until the loss on dev data is measured again, as a multiple of the tokens of the dev data. To
-# measure takes about a third of the time of a training step a token, so this is less than a tenth of the time.
+# Tokens to train on between two measurements of the loss on dev data, as a multiple of the tokens of the dev data. A
+# token takes about a third as long to measure as to train on, so measuring takes less than a tenth of the time.
 TOKENS_BETWEEN_MEASUREMENTS = 5
-# Until checkpoints take so long that `checkpoint_seconds` decides: seconds between two, and their share of the time.
-SHORTEST_CHECKPOINT_SECONDS = 15.0
+# Checkpoints are written as often as they take this share of the time, but not more often than this number of seconds.
+# `checkpoint_seconds` bounds the time between two of them from above.
 CHECKPOINT_SHARE = 0.02
+SHORTEST_CHECKPOINT_SECONDS = 15.0
 LOSS_LOG = "losses.jsonl"
-# Numbers and defaults of glibc's <malloc.h> and mallopt(3).
+# Numbers of glibc's <malloc.h>, values that keep freed memory, and the defaults of mallopt(3).
 M_TOP_PAD, M_MMAP_MAX = -2, -4
-KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}
-USUAL = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**10}
+KEEP_FREED_MEMORY = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}
+MALLOC_DEFAULTS = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**10}
 
 
 def train(
@@ -66,12 +70,20 @@ def train(
     dev: TrainingSet | None = None,
     describe: str = "Training",
 ) -> TrainingReport:
-    """Trains a model in place; afterwards it is on `context.device` and in evaluation mode.
+    """Trains a model in place. Afterwards the model is on `context.device` and in evaluation mode.
 
-    A teacher with the same vocabulary is a model to learn the distribution of (Hinton et al. 2015,
-    https://arxiv.org/abs/1503.02531). `checkpoint_folder` is for checkpoints and the loss log (`losses.jsonl`, one JSON
-    object a step); training resumes from a checkpoint with the same options. The loss of `dev`, held-out pairs, is
-    measured before, now and then, and after: the model ends with the weights whose loss was lowest.
+    Args:
+        model: the model to train.
+        dataset: the training pairs.
+        options: bounds, learning rate and everything else that decides the result.
+        context: device, seed and progress display.
+        teacher: a model with the same vocabulary, whose output distribution the model learns (Hinton et al. 2015,
+            https://arxiv.org/abs/1503.02531).
+        checkpoint_folder: for checkpoints and the loss log (`losses.jsonl`, one JSON object a step). Training resumes
+            from a checkpoint of the same options that is there.
+        dev: held-out pairs. Their loss is measured before, during and after the training. The model ends with the
+            weights of the lowest loss.
+        describe: name of the work in the progress display.
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
@@ -104,18 +116,18 @@ def train(
     )
 
 
-def _window(steps: int) -> int:
-    """Returns the number of steps that a mean loss of a run is over. The first and the last mean share none."""
+def _mean_steps(steps: int) -> int:
+    """Returns the number of steps in a mean loss of a run. The first and the last mean share no step."""
     return max(1, min(MEAN_STEPS, steps // 2))
 
 
 def first_mean(losses: Sequence[float]) -> float | None:
-    return _mean(losses[: _window(len(losses))])
+    return _mean(losses[: _mean_steps(len(losses))])
 
 
 def last_mean(losses: Sequence[float]) -> float | None:
-    """Returns the mean loss of the last steps so far: what is shown while a run goes on, and at its end."""
-    return _mean(losses[-_window(len(losses)) :])
+    """Returns the mean loss of the last steps so far. It is shown during a run and at its end."""
+    return _mean(losses[-_mean_steps(len(losses)) :])
 
 
 def _mean(losses: Sequence[float]) -> float | None:
@@ -124,6 +136,8 @@ def _mean(losses: Sequence[float]) -> float | None:
 
 @dataclass
 class _Run:
+    """The state of one run of `train`. `best` are the weights with the lowest loss on dev data so far."""
+
     model: "PreTrainedModel"
     dataset: TrainingSet
     options: TrainingOptions
@@ -144,12 +158,16 @@ class _Run:
 
     @property
     def done(self) -> float:
+        """The share of the run that is done. From 1 on, a bound is reached."""
         epochs = self.progress.examples / len(self.dataset)
         return self.options.bounds.done(self.progress.steps, self.progress.seconds, epochs)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The settings that a checkpoint must have: all but the bounds and the times of checkpoints."""
+        """The settings that a checkpoint must have to be resumed.
+
+        The bounds and the times of checkpoints may differ.
+        """
         options = asdict(self.options)
         for name in ("bounds", "checkpoint_seconds"):
             del options[name]
@@ -164,25 +182,25 @@ class _Run:
     def resume(self) -> int | None:
         """Resumes from the folder's checkpoint; returns its step, or None for a new run."""
         torch.manual_seed(self.context.seed)
-        self._check_room()
+        self._turn_off_checkpoints_on_a_full_disk()
         if self.folder is None:
             return None
         found = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
-        kept = 0
         if found is not None:
             self.progress, self.best = found
-            kept = self.progress.steps
-        # The log may have steps after the checkpoint, which are repeated.
-        log = self.folder / LOSS_LOG
-        lines = log.read_text(encoding="utf-8").splitlines()[:kept] if log.exists() else []
-        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._cut_log(self.folder / LOSS_LOG, self.progress.steps)
         if found is None:
             return None
         self.context.say(f"Resuming at step {self.progress.steps:,}{self._of_whole()} from {self.folder}")
         return self.progress.steps
 
-    def _check_room(self) -> None:
-        """Goes on without checkpoints where the disk has no room for them, and says so."""
+    @staticmethod
+    def _cut_log(log: Path, steps: int) -> None:
+        """Removes the steps after the checkpoint from the loss log: the run repeats them."""
+        lines = log.read_text(encoding="utf-8").splitlines()[:steps] if log.exists() else []
+        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def _turn_off_checkpoints_on_a_full_disk(self) -> None:
         if self.folder is None:
             return
         with writing_to(self.folder):
@@ -197,7 +215,7 @@ class _Run:
             self.folder = None
 
     def _of_whole(self) -> str:
-        """Returns how much of the run is done, as the words after a number of steps."""
+        """Returns how much of the run is done, to follow a number of steps in a message."""
         total, unit = self._goal()
         return f" of {total:,}" if unit == "steps" else f", {round(self.done * total):,} of {total:,} {unit},"
 
@@ -205,12 +223,15 @@ class _Run:
         """Measures the loss on dev data before the first step, or after a resumption with other dev data."""
         if self.dev is None:
             return
-        described, progress = _fingerprint(self.dev), self.progress
-        if progress.dev == described:
+        dev_fingerprint, progress = _fingerprint(self.dev), self.progress
+        if progress.dev == dev_fingerprint:
             return
-        # What was measured on other dev data says nothing.
-        self.best, progress.best_loss, progress.best_step = None, None, 0
-        progress.dev, progress.measured_tokens = described, progress.tokens
+        # Losses on other dev data cannot be compared with those on this dev data.
+        self.best = None
+        progress.best_loss = None
+        progress.best_step = 0
+        progress.dev = dev_fingerprint
+        progress.measured_tokens = progress.tokens
         progress.dev_loss_before = self._dev_loss(self.dev) if progress.steps == 0 else None
 
     def measure(self) -> float | None:
@@ -225,16 +246,18 @@ class _Run:
         return loss
 
     def take_best(self, last_loss: float | None) -> int | None:
-        """Gives the model its best weights. Returns their step, or None if they are those of the last step."""
+        """Gives the model its best weights. Returns their step, or None if the model keeps those of the last step."""
         progress = self.progress
-        if last_loss is None or progress.best_loss is None or self.best is None or progress.best_loss >= last_loss:
+        if last_loss is None or progress.best_loss is None or self.best is None:
+            return None
+        if last_loss <= progress.best_loss:
             return None
         checkpoint.set_weights(self.model, self.best)
         return progress.best_step
 
     @cached_property
     def tokens_between_measurements(self) -> float:
-        """Tokens to train on between two measurements of the loss on dev data; without dev data there is none."""
+        """Tokens to train on between two measurements of the loss on dev data. Infinite without dev data."""
         if self.dev is None:
             return math.inf
         pairs = (self.dev[index] for index in range(len(self.dev)))
@@ -246,8 +269,11 @@ class _Run:
     def loop(self, describe: str) -> None:
         """Runs steps until a bound is reached or a signal arrives."""
         options, progress = self.options, self.progress
-        spent_before, started = progress.seconds, time.monotonic()
-        saving_seconds, saved_at, taken = 0.0, started, 0
+        started = time.monotonic()
+        seconds_of_earlier_runs = progress.seconds
+        tokens_of_earlier_runs = progress.tokens
+        saved_at = started
+        saving_seconds = 0.0
         batches = endless_batches(
             self.dataset,
             options.tokens_per_batch,
@@ -267,45 +293,48 @@ class _Run:
             task = display.add_task(describe, total=total, completed=done, status="", unit=unit, resumed_at=done)
             try:
                 while self.done < 1 and not signals:
-                    tokens_before = progress.tokens
                     entry = self._step(batches)
-                    taken += progress.tokens - tokens_before
                     now = time.monotonic()
-                    progress.seconds = spent_before + now - started
+                    progress.seconds = seconds_of_earlier_runs + now - started
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
-                    rate = taken / (now - started)
+                    tokens_per_second = (progress.tokens - tokens_of_earlier_runs) / (now - started)
                     status = (
                         f"step {progress.steps:,}, training loss {last_mean(progress.losses):.3f}, "
-                        f"learning rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
+                        f"learning rate {entry['learning_rate']:.1e}, {tokens_per_second:,.0f} tokens/s"
                     )
                     display.update(task, completed=round(self.done * total), status=status)
                     if self._is_measured_now():
                         self.measure()
                         self.model.train()
-                        # Measuring is no training: a bound in seconds does not count it.
+                        # A bound in seconds counts training alone, so the time of the measurement is taken out.
                         started += time.monotonic() - now
                     if now - saved_at >= self._checkpoint_seconds(saving_seconds):
-                        began = time.monotonic()
+                        saving_started = time.monotonic()
                         self._save()
                         saved_at = time.monotonic()
-                        saving_seconds = saved_at - began
+                        saving_seconds = saved_at - saving_started
             finally:
                 self.model.train(False)
             self._save()
-        if signals:
-            raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(128 + signals[0])
+        if not signals:
+            return
+        if signals[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        # A shell reports a process that a signal ended as 128 and the signal's number.
+        raise SystemExit(128 + signals[0])
 
     def _is_measured_now(self) -> bool:
-        """Whether the loss on dev data is due; the end of the run measures it anyway."""
-        trained = self.progress.tokens - self.progress.measured_tokens
-        return self.done < 1 and trained >= self.tokens_between_measurements
+        """Whether the loss on dev data is due. `train` measures it after the last step."""
+        tokens_since = self.progress.tokens - self.progress.measured_tokens
+        return self.done < 1 and tokens_since >= self.tokens_between_measurements
 
     def _checkpoint_seconds(self, saving_seconds: float) -> float:
-        """Returns the seconds between two checkpoints: few where one takes little time, at most the option's."""
-        often = max(SHORTEST_CHECKPOINT_SECONDS, saving_seconds / CHECKPOINT_SHARE)
-        return min(self.options.checkpoint_seconds, often)
+        """Returns the seconds between two checkpoints, given how long the last one took to write."""
+        affordable = max(SHORTEST_CHECKPOINT_SECONDS, saving_seconds / CHECKPOINT_SHARE)
+        return min(self.options.checkpoint_seconds, affordable)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Makes one step of the optimizer, over `accumulation` batches. Returns its line for the loss log."""
         options, progress = self.options, self.progress
         rate = options.learning_rate * learning_rate_factor(
             progress.steps, self.done, options.warmup_steps, options.decay_fraction
@@ -323,11 +352,11 @@ class _Run:
             progress.tokens += batch.tokens
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
                 means[name] += float(value) / options.accumulation
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM))
-        # A gradient that is not finite would change the weights before the next loss shows it.
-        if not (math.isfinite(means["loss"]) and math.isfinite(norm)):
+        gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM))
+        # A gradient that is not finite would spoil the weights, and only the next loss would show it.
+        if not (math.isfinite(means["loss"]) and math.isfinite(gradient_norm)):
             raise TrainingDiverged(
-                f"the loss is {means['loss']} and its gradient {norm} at step {progress.steps + 1}; "
+                f"the loss is {means['loss']} and its gradient {gradient_norm} at step {progress.steps + 1}; "
                 f"lower the learning rate (now {rate:.1e})"
             )
         self.optimizer.step()
@@ -349,7 +378,7 @@ class _Run:
                 file.write(json.dumps(entry) + "\n")
 
     def _goal(self) -> tuple[int, str]:
-        """Returns the end of the run for a progress display, and its unit."""
+        """Returns the number at which the run ends, for a progress display, and its unit."""
         bounds = self.options.bounds
         if bounds.max_steps is not None:
             return bounds.max_steps, "steps"
@@ -359,7 +388,7 @@ class _Run:
 
 
 def _fingerprint(dataset: TrainingSet) -> str:
-    """Returns a hash of a data set: of all targets and the lengths of the sources, which is fast."""
+    """Returns a hash of a data set: of all targets and of the lengths of the sources."""
     digest = hashlib.sha256()
     for example in dataset.examples:
         digest.update(f"{len(example.source)} {example.target}\n".encode())
@@ -368,40 +397,44 @@ def _fingerprint(dataset: TrainingSet) -> str:
 
 @contextmanager
 def noting_signals() -> Iterator[list[int]]:
-    """Yields the SIGINT or SIGTERM of the block, so that a checkpoint is written before the program ends.
+    """Yields a list that gets the first SIGINT or SIGTERM, so that a checkpoint is written before the program ends.
 
-    A second one raises KeyboardInterrupt. Outside of the main thread none is noted.
+    A second signal raises KeyboardInterrupt. Python handles signals in the main thread only, so in any other thread the
+    list stays empty.
     """
     noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
 
     def note(number: int, _: object) -> None:
         if noted:
             raise KeyboardInterrupt
         noted.append(number)
 
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    handlers_before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers_before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def keeping_freed_memory(device: str) -> Iterator[None]:
-    """Keeps the memory that a training step frees for the next one, and returns it at the end. On CPUs alone.
+    """On a CPU, keeps the memory that a training step frees for the next step, and returns it at the end.
 
-    Each step allocates and frees the same large tensors. The C library would return them to the system and allocate
-    them again, page by page, which takes a quarter of a step of a small model.
+    Each step allocates and frees the same large tensors. The C library would return their memory to the system and
+    allocate it again, page by page, which takes a quarter of a step of a small model.
     """
+    if device != "cpu":
+        yield
+        return
     try:
-        if device == "cpu":
-            for option, value in KEEPING.items():
-                set_malloc_option(option, value)
+        for option, value in KEEP_FREED_MEMORY.items():
+            set_malloc_option(option, value)
         yield
     finally:
-        if device == "cpu":
-            for option, value in USUAL.items():
-                set_malloc_option(option, value)
-            trim_memory()
+        for option, value in MALLOC_DEFAULTS.items():
+            set_malloc_option(option, value)
+        trim_memory()

@@ -1,8 +1,8 @@
-"""Trainings that are not finished: the folder of a training's checkpoint, which the same command goes on from.
+"""Keeps the folder of an unfinished training, so that the same command goes on from its checkpoint.
 
-A command keeps it in the store, where other verbs pass over it: `STORE/.training/TASK/NAME-KEY/`. The key is a hash of
-what decides the result, so that another command has another folder. It is removed once the variant is published. What
-an abandoned training leaves is listed by `slimseq list`.
+The folder is in the store, where other verbs ignore it: `STORE/.training/TASK/NAME-KEY/`. The key is a hash of
+everything that decides the result, so that a different command has a different folder. The folder is removed once the
+variant is published. `slimseq list` lists the folders of abandoned trainings. `checkpoint` writes the files.
 """
 
 import json
@@ -21,13 +21,14 @@ from slimseq.models_store.files import folder_bytes, writing_to
 from slimseq.models_store.manifest import Task
 
 FOLDER = ".training"
-# Inside the folder of a training: the checkpoint, the one that is being written, and the one before.
+# Subfolders of a training's folder: the checkpoint, the one that is being written, and the one before.
 CURRENT = "checkpoint"
 WRITING = "checkpoint.writing"
 PREVIOUS = "checkpoint.previous"
 STATE = "state.json"
-# The command, a JSON list of words.
+# The command that started the training, a JSON list of words, for `slimseq list`.
 COMMAND = "command.json"
+# Characters of the key in the folder's name.
 KEY_CHARACTERS = 12
 
 
@@ -86,12 +87,12 @@ def resumable(context: Context, folder: Path, name: str, is_in_store: bool, is_a
     if is_in_store:
         with writing_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            # For those who find it later.
+            # `slimseq list` shows the command to whoever finds the folder later.
             (folder / COMMAND).write_text(json.dumps(sys.argv[1:]) + "\n", encoding="utf-8")
     try:
         yield
     except BaseException as error:
-        # A training that diverged would do so again.
+        # A training that diverged would diverge again from its checkpoint.
         is_worth_keeping = holds_progress(folder) and not isinstance(error, TrainingDiverged)
         if is_worth_keeping:
             context.say(_how_to_go_on(folder, name))

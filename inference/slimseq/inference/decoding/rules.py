@@ -1,7 +1,8 @@
 """Generation rules that forbid, force or penalize tokens, in the order in which transformers applies them.
 
-Each row has its own. They apply to a step's best tokens. All logits of a row are searched only where the rules leave
-too few of its best tokens.
+Searches call `allowed` at each step; sampling, which needs all logits, calls `allowed_logits`. Each row has its own
+rules. They apply to a step's best tokens, which the decoder graph returns. All logits of a row are searched only where
+the rules leave too few of its best tokens.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,8 @@ from slimseq.inference.decoding.search import Ids, Scores, StepScores, highest
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
-# No forbidden tokens: rows and tokens.
-NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+# No forbidden tokens, as `_banned` returns them.
+NO_ROWS_AND_TOKENS: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 # One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
 RULES = np.dtype(
     [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id")]
@@ -27,10 +28,12 @@ RULES = np.dtype(
 
 
 def _column(name: str) -> cached_property[Any]:
+    """Returns a property: one field of all rows, `(rows,)`."""
     return cached_property(lambda rules: np.ascontiguousarray(rules.records[name]))
 
 
 def _any(name: str) -> cached_property[bool]:
+    """Returns a property: whether another property of the rules is true or not 0 for a row."""
     return cached_property(lambda rules: not rules.is_plain and bool(getattr(rules, name).any()))
 
 
@@ -47,21 +50,26 @@ class Rules:
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
         names = RULES.names or ()
-        rows = [tuple(_id_or_none(getattr(each, name)) for name in names) for each in options]
-        ruled = [_may_forbid(each) or each.early_stopping or each.forced_bos_token_id is not None for each in options]
-        return cls(np.array(rows, dtype=RULES), is_plain=not any(ruled))
+        rows = [tuple(_minus_one_for_none(getattr(each, name)) for name in names) for each in options]
+        has_rule = [
+            _may_forbid(each) or each.early_stopping or each.forced_bos_token_id is not None for each in options
+        ]
+        return cls(np.array(rows, dtype=RULES), is_plain=not any(has_rule))
 
     def joined(self, other: "Rules") -> "Rules":
-        # `np.concatenate` compares the fields of both first.
-        records = np.empty(len(self.records) + len(other.records), dtype=RULES)
-        records[: len(self.records)], records[len(self.records) :] = self.records, other.records
+        """Returns these rules and then those of other rows."""
+        count = len(self.records)
+        # `np.concatenate` would take longer: it compares the fields of both record types first.
+        records = np.empty(count + len(other.records), dtype=RULES)
+        records[:count] = self.records
+        records[count:] = other.records
         return Rules(records, is_plain=self.is_plain and other.is_plain)
 
     def select(self, order: Ids) -> "Rules":
         """Returns the rules of the rows `order`, in that order."""
         return Rules(self.records[order], is_plain=self.is_plain)
 
-    # The properties are used at every step and change only when rows join or leave.
+    # The properties are cached: they are used at every step and change only when rows join or leave.
     min_new_tokens = _column("min_new_tokens")
     max_new_tokens = _column("max_new_tokens")
     length_penalty = _column("length_penalty")
@@ -79,10 +87,15 @@ class Rules:
     @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
         """The n-gram sizes that may not repeat, each with a mask of its rows, `(rows,)`; None means all rows."""
-        of_rows = self.records["no_repeat_ngram_size"]
-        sizes = [size for size in sorted(set(of_rows.tolist())) if size > 0]
-        rows = [of_rows == size for size in sizes]
-        return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
+        size_of_rows = self.records["no_repeat_ngram_size"]
+        found: list[tuple[int, NDArray[np.bool_] | None]] = []
+        for size in sorted(set(size_of_rows.tolist())):
+            # 0 means that n-grams may repeat.
+            if size <= 0:
+                continue
+            has_size = size_of_rows == size
+            found.append((size, None if has_size.all() else has_size))
+        return found
 
     @cached_property
     def last_positions(self) -> Ids:
@@ -106,55 +119,69 @@ class Rules:
 
 def may_read_logits(options: GenerationOptions, configuration: ModelConfiguration) -> bool:
     """Whether a row with these options may need the logits of other tokens than a step's best ones."""
-    is_read = options.do_sample or isinstance(options, ForcedOptions) or bool(configuration.suppressed_ids)
-    return is_read or _may_forbid(options)
+    if options.do_sample or isinstance(options, ForcedOptions):
+        return True
+    return bool(configuration.suppressed_ids) or _may_forbid(options)
 
 
 def allowed(
     scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
 ) -> tuple[Ids, Scores]:
-    """Applies the rules; returns the best tokens and their logits, both `(rows, top)`; forbidden ones have -inf.
+    """Applies the rules to the best tokens of a step.
 
-    `ids` are the rows' tokens, the start token first, `(rows, any length)`, and `positions` counts those after it,
-    `(rows,)`. Each row must have `needed` allowed tokens, where the vocabulary has so many.
+    Args:
+        scores: the step's scores, which are not changed.
+        ids: the tokens of each row so far, the start token first, `(rows, any length)`.
+        positions: how many tokens each row has after the start token, `(rows,)`.
+        rules: the rows' rules.
+        configuration: the model's, for tokens that it forbids or forces.
+        needed: how many allowed tokens each row must have, where the vocabulary has so many.
+
+    Returns:
+        The best tokens and their logits, both `(rows, top)`. Forbidden ones have the logit -inf.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     has_rules = rules.may_forbid or configuration.suppressed_ids
-    rows, banned = _banned(ids, positions, rules, configuration) if has_rules else NOTHING
-    if len(rows) or rules.has_penalties:
-        hit, rank = (tokens[rows] == banned[:, None]).nonzero()
-        if len(hit):
+    banned_rows, banned_tokens = _banned(ids, positions, rules, configuration) if has_rules else NO_ROWS_AND_TOKENS
+    if len(banned_rows) or rules.has_penalties:
+        # Which of the forbidden tokens are among the best ones of their rows, and their ranks there.
+        hits, ranks = (tokens[banned_rows] == banned_tokens[:, None]).nonzero()
+        hit_rows = banned_rows[hits]
+        if len(hits):
             logits = logits.copy()
-            logits[rows[hit], rank] = -np.inf
+            logits[hit_rows, ranks] = -np.inf
         spare = tokens.shape[1] - needed
-        for row in _rows_to_search(rows[hit], spare, rules):
-            whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
+        for row in _rows_to_search(hit_rows, spare, rules):
+            banned = banned_tokens[banned_rows == row]
+            all_logits = allowed_logits(scores, ids, positions, rules, row, banned)[None]
             tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
-            tokens[row] = highest(whole, tokens.shape[1])[0]
-            logits[row] = whole[0, tokens[row]]
+            tokens[row] = highest(all_logits, tokens.shape[1])[0]
+            logits[row] = all_logits[0, tokens[row]]
     forced = forced_tokens(positions, rules, configuration)
     if forced is not None:
         is_forced = forced >= 0
         tokens, logits = tokens.copy(), logits.copy()
         tokens[is_forced] = forced[is_forced, None]
         logits[is_forced] = -np.inf
-        # A probability of 1.
+        # A logit equal to the logsumexp is a probability of 1.
         logits[is_forced, 0] = scores.log_sum_exp[is_forced]
     return tokens, logits
 
 
 def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids | None:
     """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row has one now."""
-    first, last = configuration.forced_bos_id, configuration.forced_eos_id
-    has_first = first is not None or rules.has_first_tokens
-    is_first = has_first and positions == 0
-    is_last = last is not None and positions == rules.last_positions
+    forced_bos, forced_eos = configuration.forced_bos_id, configuration.forced_eos_id
+    may_force_first = forced_bos is not None or rules.has_first_tokens
+    # Each is False, or one boolean a row.
+    is_first = may_force_first and positions == 0
+    is_last = forced_eos is not None and positions == rules.last_positions
     if not (np.count_nonzero(is_first) or np.count_nonzero(is_last)):
         return None
-    own = rules.first_tokens
-    forced: Ids = np.where(is_first, np.where(own < 0, _id_or_none(first), own), -1)
-    if last is not None:
-        forced[is_last] = last
+    # A row's own first token replaces that of the model.
+    first_tokens = np.where(rules.first_tokens < 0, _minus_one_for_none(forced_bos), rules.first_tokens)
+    forced: Ids = np.where(is_first, first_tokens, -1)
+    if forced_eos is not None:
+        forced[is_last] = forced_eos
     return forced
 
 
@@ -162,18 +189,20 @@ def _may_forbid(options: GenerationOptions) -> bool:
     return bool(options.min_new_tokens or options.no_repeat_ngram_size) or options.repetition_penalty != 1
 
 
-def _id_or_none(value: Any) -> Any:
+def _minus_one_for_none(value: Any) -> Any:
+    """Returns an option's value for an array of integers, which have no None."""
     return -1 if value is None else value
 
 
-def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
+def _rows_to_search(hit_rows: Ids, spare: int, rules: Rules) -> list[int]:
     """Returns the rows whose whole vocabulary must be searched: penalized ones, and those with too few allowed tokens.
 
-    `hit` has the row of each forbidden token among the best ones, of which `spare` a row may be forbidden.
+    `hit_rows` has the row of each forbidden token among the best ones. A row may have `spare` of them.
     """
-    if len(hit) <= spare:
+    # Not even all of them in one row would be too many.
+    if len(hit_rows) <= spare:
         return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
-    is_lacking = np.bincount(hit, minlength=len(rules.is_penalized)) > spare
+    is_lacking = np.bincount(hit_rows, minlength=len(rules.is_penalized)) > spare
     return np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
 
 
@@ -188,38 +217,41 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
     The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides positive scores and
     multiplies negative ones. As in transformers, beam search penalizes log-probabilities, the other methods logits.
     """
-    whole = scores.of_row(row)
-    if (penalty := rules.repetition_penalty[row]) != 1:
+    logits = scores.of_row(row)
+    penalty = rules.repetition_penalty[row]
+    if penalty != 1:
+        # A logit less the logsumexp is a log-probability.
         base = scores.log_sum_exp[row] if rules.num_beams[row] > 1 else np.float32(0)
         history = ids[row, : positions[row] + 1]
-        values = whole[history] - base
-        whole[history] = np.where(values < 0, values * penalty, values / penalty) + base
-    whole[banned] = -np.inf
-    return whole
+        values = logits[history] - base
+        logits[history] = np.where(values < 0, values * penalty, values / penalty) + base
+    logits[banned] = -np.inf
+    return logits
 
 
 def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
     """Returns the forbidden next tokens of one row."""
-    one = slice(row, row + 1)
-    return _banned(ids[one], positions[one], rules.select(np.array([row])), configuration)[1]
+    one_row = slice(row, row + 1)
+    _, tokens = _banned(ids[one_row], positions[one_row], rules.select(np.array([row])), configuration)
+    return tokens
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
     """Returns the forbidden next tokens as two arrays of the same length: rows and tokens."""
     found = []
     if rules.has_minimum:
-        [early] = (positions < rules.min_new_tokens).nonzero()
-        found.append((early, np.full(len(early), configuration.eos_id, dtype=np.int64)))
+        [early_rows] = (positions < rules.min_new_tokens).nonzero()
+        found.append((early_rows, np.full(len(early_rows), configuration.eos_id, dtype=np.int64)))
     for token in configuration.suppressed_ids:
         found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
-    for size, which in rules.ngram_sizes:
+    for size, has_size in rules.ngram_sizes:
         rows, tokens = repeated_ngrams(ids, positions + 1, size)
-        if which is not None:
-            is_bound = which[rows]
-            rows, tokens = rows[is_bound], tokens[is_bound]
+        if has_size is not None:
+            is_forbidden = has_size[rows]
+            rows, tokens = rows[is_forbidden], tokens[is_forbidden]
         found.append((rows, tokens))
     if not found:
-        return NOTHING
+        return NO_ROWS_AND_TOKENS
     if len(found) == 1:
         return found[0]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
@@ -231,17 +263,19 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
     `lengths` counts the valid ids of each row, at least 1.
     """
     ids = ids[:, : lengths.max()]
-    # Candidates for the end of a repeated n-gram: after an earlier token that equals the last one.
+    # The places where an earlier n-gram may end whose first `size - 1` tokens are the row's last ones. First, those
+    # after a token that equals the last one.
     ends = np.arange(size - 1, ids.shape[1])
-    is_earlier = ends < lengths[:, None]
+    may_end = ends < lengths[:, None]
     if size > 1:
-        last = ids[np.arange(len(ids)), lengths - 1]
-        is_earlier &= ids[:, size - 2 : -1] == last[:, None]
-    rows, found = is_earlier.nonzero()
-    found += size - 1
+        last_tokens = ids[np.arange(len(ids)), lengths - 1]
+        may_end &= ids[:, size - 2 : -1] == last_tokens[:, None]
+    rows, places = may_end.nonzero()
+    places += size - 1
+    # Then those for which the tokens before it are the same too.
     for back in range(2, size):
         if not len(rows):
             break
-        is_same = ids[rows, found - back] == ids[rows, lengths[rows] - back]
-        rows, found = rows[is_same], found[is_same]
-    return rows, ids[rows, found]
+        is_same = ids[rows, places - back] == ids[rows, lengths[rows] - back]
+        rows, places = rows[is_same], places[is_same]
+    return rows, ids[rows, places]

@@ -13,17 +13,22 @@ from slimseq.models_store.generation import GenerationOptions
 
 
 class SamplingSearch(GreedySearch):
-    """Sampling, with one row an input. Each row has its own random generator, so outputs are batch-invariant."""
+    """Sampling, with one row an input. Each row has its own random generator, so outputs are batch-invariant.
+
+    The state of an input is a pair: its options and its generator.
+    """
 
     def _new_state(self, options: GenerationOptions) -> tuple[GenerationOptions, np.random.Generator]:
         return options, np.random.default_rng(options.seed)
 
-    def _chosen(self, scores: StepScores) -> Ids:
+    def _choose(self, scores: StepScores) -> Ids:
         forced = forced_tokens(self._rows.positions, self._rules, self._configuration)
-        free = range(len(self)) if forced is None else np.nonzero(forced < 0)[0].tolist()
-        chosen = np.zeros(len(self), dtype=np.int64) if forced is None else forced
-        chosen[free] = [self._sample(scores, row) for row in free]
-        return chosen
+        if forced is None:
+            return np.array([self._sample(scores, row) for row in range(len(self))], dtype=np.int64)
+        # -1 stands for no forced token.
+        free_rows = np.nonzero(forced < 0)[0].tolist()
+        forced[free_rows] = [self._sample(scores, row) for row in free_rows]
+        return forced
 
     def _sample(self, scores: StepScores, row: int) -> int:
         rows, rules, (options, generator) = self._rows, self._rules, self._states[row]
@@ -31,8 +36,9 @@ class SamplingSearch(GreedySearch):
         logits = allowed_logits(scores, rows.ids, rows.positions, rules, row, banned)
         tokens, probabilities = most_probable(logits / np.float32(options.temperature), options.top_k, options.top_p)
         sums = np.cumsum(probabilities, dtype=np.float64)
-        index = np.searchsorted(sums, generator.random() * sums[-1], side="right")
-        return int(tokens[min(int(index), len(tokens) - 1)])
+        # Inverse transform sampling. The random number times the sum may be rounded up to the sum itself.
+        place = np.searchsorted(sums, generator.random() * sums[-1], side="right")
+        return int(tokens[min(int(place), len(tokens) - 1)])
 
 
 def most_probable(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
@@ -47,8 +53,9 @@ def most_probable(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores
         tokens = tokens[np.argsort(-logits[tokens], kind="stable")]
     exponentials = np.exp(logits[tokens] - logits.max())
     if top_p < 1:
-        before = np.cumsum(exponentials) - exponentials
+        # A token is kept while those before it, which are more probable, have less than `top_p` together.
+        sum_before = np.cumsum(exponentials) - exponentials
         # At least one token, also where `top_p` times the sum is 0 in float32.
-        count = max(int((before < top_p * exponentials.sum()).sum()), 1)
+        count = max(int((sum_before < top_p * exponentials.sum()).sum()), 1)
         tokens, exponentials = tokens[:count], exponentials[:count]
     return tokens, exponentials

@@ -1,9 +1,10 @@
-"""The protocol of a search method: the scores that it reads in each step, and the tables of arrays of its rows.
+"""The protocol of a search method (`Search`), and what greedy search, beam search and sampling share.
 
-Inputs join and leave at any time; each step chooses a token for every row. Its scores are logits, the highest logits
-and their tokens, and the logsumexp. Where a row has a shortlist, its logits are those of its candidates alone; all
-other tokens have -inf. A table is a dataclass of arrays with the same first axis, rows: the rows of all fields are
-concatenated or moved at once.
+The engine calls a search once a decoder step. The search reads the step's scores (`StepScores`), chooses a token for
+every row, and returns what is final now (`Advance`). Inputs join and leave between steps.
+
+A search keeps its state in tables: dataclasses of arrays whose first axis is the same. `concatenate_rows` and
+`keep_rows` change all arrays of a table at once.
 """
 
 import math
@@ -29,12 +30,17 @@ Table = TypeVar("Table", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class StepScores:
-    """The scores of one step for all rows.
+    """The scores of one step for all rows. Scores are float32, tokens int64.
 
-    `logits` are those of all tokens, `(rows, vocabulary)`, or of the `candidates` of each row, `(rows, candidates)`, or
-    `(rows, 0)` where no row may need others than the highest.
-    The highest ones and their tokens are `(rows, top)`, best first; the logsumexp is `(rows,)`. Scores are float32,
-    tokens int64. `vocabulary`, the number of all tokens, stands for no candidate.
+    Attributes:
+        logits: of all tokens, `(rows, vocabulary)`; or of the `candidates` of each row alone, `(rows, candidates)`; or
+            `(rows, 0)` where no row may need others than the highest.
+        top_logits: the highest logits of each row, `(rows, top)`, best first.
+        top_tokens: the tokens of these logits.
+        log_sum_exp: the logsumexp of each row, `(rows,)`.
+        candidates: the tokens that a row's shortlist allows; all others have -inf. Shorter rows are filled up with
+            `vocabulary`, which is no token. None without shortlists.
+        vocabulary: the number of all tokens, where there are candidates.
     """
 
     logits: Scores
@@ -48,8 +54,11 @@ class StepScores:
         """Returns the logit of one token of each row, `(rows,)`."""
         if self.candidates is None and self.logits.size:
             return self.logits[np.arange(len(tokens)), tokens]
-        known = (self.top_tokens, self.top_logits) if self.candidates is None else (self.candidates, self.logits)
-        logits: Scores = np.where(known[0] == tokens[:, None], known[1], np.float32(-np.inf)).max(axis=1)
+        if self.candidates is None:
+            known_tokens, known_logits = self.top_tokens, self.top_logits
+        else:
+            known_tokens, known_logits = self.candidates, self.logits
+        logits: Scores = np.where(known_tokens == tokens[:, None], known_logits, np.float32(-np.inf)).max(axis=1)
         return logits
 
     def of_row(self, row: int) -> Scores:
@@ -57,6 +66,7 @@ class StepScores:
         if self.candidates is None:
             copied: Scores = self.logits[row].copy()
             return copied
+        # One place more than tokens, for what fills up shorter rows.
         whole = np.full(self.vocabulary + 1, -np.inf, dtype=np.float32)
         whole[self.candidates[row]] = self.logits[row]
         return whole[:-1]
@@ -72,8 +82,9 @@ def highest(scores: Scores, count: int) -> Ids:
     """Returns the indices of the `count` highest scores of each row, best first."""
     if count >= scores.shape[1]:
         return best_first(scores)
-    some = np.argpartition(scores, -count, axis=1)[:, -count:]
-    return np.take_along_axis(some, best_first(np.take_along_axis(scores, some, axis=1)), axis=1)
+    unsorted = np.argpartition(scores, -count, axis=1)[:, -count:]
+    order = best_first(np.take_along_axis(scores, unsorted, axis=1))
+    return np.take_along_axis(unsorted, order, axis=1)
 
 
 def best_first(scores: Scores) -> Ids:
@@ -91,9 +102,12 @@ def log_sum_exp_of(logits: Scores) -> Scores:
 
 @dataclass
 class Advance:
-    """The result of one step: the tokens that are now final, `(input, token)`, and the inputs that have ended.
+    """The result of one step.
 
-    `origins` has the beam that each beam continues, `(inputs, num_beams)`; None means that the order is unchanged.
+    Attributes:
+        new_tokens: tokens that are now final, each `(index of the input, token)`, in the order of the output.
+        finished: the outputs of inputs that have ended, by the input's index.
+        origins: the beam that each beam continues, `(inputs, num_beams)`; None means that the order is unchanged.
     """
 
     new_tokens: list[tuple[int, int]] = field(default_factory=list)
@@ -131,38 +145,40 @@ class Search(Protocol):
     def advance(self, scores: StepScores) -> Advance:
         """Chooses the next token of every row."""
 
-    def cut(self, row: int) -> GeneratedSequence:
-        """Returns an unfinished input's output so far, with finish reason `cancelled`."""
+    def cut(self, index: int) -> GeneratedSequence:
+        """Returns the output so far of the input with an index, with finish reason `cancelled`."""
 
 
 def token_mean(total: float, ids: Sequence[int]) -> float | None:
-    """Returns the mean of a sequence's log-probabilities, given their sum. It is None without ids.
+    """Returns the mean of a sequence's log-probabilities, given their sum.
 
-    It is None for a sum that is not finite too, as that of a model whose weights are damaged. The sum of a sequence
-    whose tokens are all certain may be above 0 by its last digit.
+    It is None without ids, and for a sum that is not finite: that of a model whose weights are damaged.
     """
-    return min(total / len(ids), 0.0) if ids and math.isfinite(total) else None
+    if not ids or not math.isfinite(total):
+        return None
+    # Where all tokens are certain, rounding may lift the sum above 0.
+    return min(total / len(ids), 0.0)
 
 
 def finish_reason(ids: list[int], max_new_tokens: int, configuration: ModelConfiguration) -> FinishReason:
     """Returns why a row ended. A forced end token at the last position counts as `length`."""
-    ended = bool(ids) and ids[-1] == configuration.eos_id
+    has_ended = bool(ids) and ids[-1] == configuration.eos_id
     was_forced = configuration.forced_eos_id is not None and len(ids) >= max_new_tokens
-    return "eos" if ended and not was_forced else "length"
+    return "eos" if has_ended and not was_forced else "length"
 
 
 def concatenate_rows(first: Table, second: Table) -> Table:
     """Returns the rows of both. A shorter last axis is padded with zeros."""
-    names = _names(type(first))
-    return type(first)(*(_concatenated(getattr(first, name), getattr(second, name)) for name in names))
+    names = _field_names(type(first))
+    return type(first)(*(_concatenate(getattr(first, name), getattr(second, name)) for name in names))
 
 
 def keep_rows(table: Table, order: Ids) -> Table:
     """Makes row `i` the former row `order[i]`, in place, and returns the first `len(order)` rows; `order[i] >= i`.
 
-    Usually one row or two move.
+    Rows are copied one by one, since usually only one or two move.
     """
-    columns = [getattr(table, name) for name in _names(type(table))]
+    columns = [getattr(table, name) for name in _field_names(type(table))]
     for target, source in enumerate(order.tolist()):
         if target == source:
             continue
@@ -172,14 +188,14 @@ def keep_rows(table: Table, order: Ids) -> Table:
 
 
 @cache
-def _names(kind: "type[DataclassInstance]") -> list[str]:
-    return [entry.name for entry in fields(kind)]
+def _field_names(table_type: "type[DataclassInstance]") -> list[str]:
+    return [entry.name for entry in fields(table_type)]
 
 
-def _concatenated(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
+def _concatenate(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
     if first.ndim == 1 or first.shape[-1] == second.shape[-1]:
         return np.concatenate([first, second])
-    # `np.pad` takes longer.
+    # Padding the shorter one with `np.pad` takes longer.
     width = max(first.shape[-1], second.shape[-1])
     joined = np.zeros((len(first) + len(second), *first.shape[1:-1], width), dtype=first.dtype)
     joined[: len(first), ..., : first.shape[-1]] = first

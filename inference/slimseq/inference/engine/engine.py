@@ -1,8 +1,9 @@
 """Generation with continuous batching: inputs join and leave between steps, each with its own options.
 
 Orca (Yu et al. 2022, https://www.usenix.org/conference/osdi22/presentation/yu) calls it iteration-level scheduling. The
-caller decides when an input joins. The engine runs the encoder in chunks of similar lengths, for long inputs beside the
-steps of much shorter ones, and one decoder step for all inputs with the same search method.
+caller decides when an input goes from the queue (`add`) through the encoder (`admit`) into the `DecodeBatch` of its
+search method, and when all batches take a `step`. The engine runs the encoder in chunks of inputs of similar length.
+For long inputs the encoder runs in a thread of its own, so that the steps of much shorter inputs go on.
 """
 
 import time
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import onnxruntime as ort
 
@@ -29,19 +31,29 @@ from slimseq.models_store.generation import ForcedOptions, GenerationOptions, Un
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384
-# An encoder run of more CPU time, for an input so many times as long as one in flight, has a thread of its own: steps
-# go on beside it.
+# An encoder run goes to a thread of its own if both hold: it takes more CPU time than `MAX_PAUSE_SECONDS`, by which it
+# would delay a step, and its longest input is `LONG_FACTOR` times as long as one in flight.
 MAX_PAUSE_SECONDS = 0.03
 LONG_FACTOR = 4
-# How long a step without rows waits for that thread, before its caller may add or drop some.
+# How long a step without rows waits for that thread, before its caller may add or drop inputs.
 POLL_SECONDS = 0.005
-# `num_beams`, `do_sample`, whether the output is forced, and whether it may have any token beside a shortlist.
-SearchMethod = tuple[int, bool, bool, bool]
+
+
+class SearchMethod(NamedTuple):
+    """What the inputs of one batch have in common.
+
+    `is_unrestricted`: outputs may have any token, also where the model has a shortlist.
+    """
+
+    num_beams: int
+    is_sampled: bool
+    is_forced: bool
+    is_unrestricted: bool
 
 
 @dataclass
 class EncoderRun:
-    """Inputs whose encoder runs beside the steps of others, and the keys of those that are still wanted."""
+    """Inputs whose encoder runs in the thread, and the keys of those that were not dropped meanwhile."""
 
     method: SearchMethod
     inputs: list[EngineInput]
@@ -68,11 +80,12 @@ class OnnxEngine:
         self._new_candidates = new_candidates
         self._queue: deque[EngineInput] = deque()
         self._batches: dict[SearchMethod, DecodeBatch] = {}
+        # Runs in `_encoder_thread`, in the order in which they were submitted.
         self._encoder_runs: list[EncoderRun] = []
-        self._thread = ThreadPoolExecutor(1, "encoder")
-        # Of the last encoder run: the CPU time of each input token.
-        self._token_seconds = 0.0
-        self._keys = 0
+        self._encoder_thread = ThreadPoolExecutor(1, "encoder")
+        # CPU time for each input token, in the last encoder run.
+        self._seconds_a_token = 0.0
+        self._last_key = 0
 
     def __len__(self) -> int:
         encoding = sum(len(each.wanted) for each in self._encoder_runs)
@@ -83,9 +96,9 @@ class OnnxEngine:
         return len(self._queue)
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
-        self._keys += 1
-        self._queue.append(EngineInput(self._keys, ids, options, is_streamed))
-        return self._keys
+        self._last_key += 1
+        self._queue.append(EngineInput(self._last_key, ids, options, is_streamed))
+        return self._last_key
 
     def admit(self, tokens: int = CHUNK_TOKENS) -> None:
         admitted: list[EngineInput] = []
@@ -95,11 +108,11 @@ class OnnxEngine:
         for method in sorted({search_method(each.options) for each in admitted}):
             inputs = [each for each in admitted if search_method(each.options) == method]
             inputs.sort(key=lambda each: len(each.ids))
-            if self._would_hold_up_short_ones(inputs):
-                encoded = self._thread.submit(self._encode, inputs)
-                self._encoder_runs.append(EncoderRun(method, inputs, {each.key for each in inputs}, encoded))
+            if self._would_delay_short_ones(inputs):
+                cross_attention = self._encoder_thread.submit(self._encode, inputs)
+                self._encoder_runs.append(EncoderRun(method, inputs, {each.key for each in inputs}, cross_attention))
             else:
-                self._batch(method).join(inputs, self._encode(inputs))
+                self._batch_for(method).join(inputs, self._encode(inputs))
 
     def step(self) -> dict[int, RowProgress]:
         self._join_encoded()
@@ -124,54 +137,63 @@ class OnnxEngine:
                 del self._batches[method]
         return cut
 
-    def _would_hold_up_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
-        """Whether the encoder runs long for inputs, which are sorted by length, beside much shorter ones in flight."""
-        if self._token_seconds * sum(len(each.ids) for each in inputs) <= MAX_PAUSE_SECONDS:
+    def _would_delay_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
+        """Whether the encoder takes long for inputs, sorted by length, while much shorter ones are in flight."""
+        if self._seconds_a_token * sum(len(each.ids) for each in inputs) <= MAX_PAUSE_SECONDS:
             return False
         return any(LONG_FACTOR * min(batch.lengths) <= len(inputs[-1].ids) for batch in self._batches.values())
 
     def _encode(self, inputs: Sequence[EngineInput]) -> list[Mapping[str, Array]]:
-        """Runs the encoder for inputs, which are sorted by length; returns cross-attention of one or several chunks."""
+        """Runs the encoder for inputs, which are sorted by length; returns the keys and values of each chunk."""
         chunks = [pad(chunk, self._configuration.pad_id) for chunk in _chunks([each.ids for each in inputs])]
         started = time.thread_time()
         encoded: list[Mapping[str, Array]] = [run_encoder(self._encoder, *chunk) for chunk in chunks]
-        self._token_seconds = (time.thread_time() - started) / sum(ids.size for ids, _ in chunks)
+        self._seconds_a_token = (time.thread_time() - started) / sum(ids.size for ids, _ in chunks)
         return encoded
 
     def _join_encoded(self) -> None:
-        """Adds inputs whose encoder ran beside the steps. Waits a little for it if there are no steps."""
+        """Adds inputs whose encoder ran in the thread to their batches. Waits a little if there are no batches."""
         if self._encoder_runs and not self._batches:
             wait([self._encoder_runs[0].cross_attention], POLL_SECONDS)
         while self._encoder_runs and self._encoder_runs[0].cross_attention.done():
             run = self._encoder_runs.pop(0)
             if not run.cross_attention.cancelled():
-                self._batch(run.method).join(run.inputs, run.cross_attention.result())
+                # All join, since keys and values are those of whole chunks. Dropped ones leave at once.
+                self._batch_for(run.method).join(run.inputs, run.cross_attention.result())
                 self.drop({each.key for each in run.inputs} - run.wanted)
 
-    def _batch(self, method: SearchMethod) -> DecodeBatch:
-        if method not in self._batches:
-            search = new_search(method, self._configuration)
-            new_candidates = None if method[-1] else self._new_candidates
-            candidates = new_candidates(search.num_beams) if new_candidates else None
-            if type(search) is GreedySearch and candidates is None and self._takes_positions:
-                search = LookupSearch(self._configuration)
-            self._batches[method] = DecodeBatch(self._decoder, self._inputs, search, self._configuration, candidates)
-        return self._batches[method]
+    def _batch_for(self, method: SearchMethod) -> DecodeBatch:
+        """Returns the batch of a search method. It is made for the first input, and lives until the last one leaves."""
+        if method in self._batches:
+            return self._batches[method]
+        search = new_search(method, self._configuration)
+        candidates = None
+        if self._new_candidates is not None and not method.is_unrestricted:
+            candidates = self._new_candidates(search.num_beams)
+        if type(search) is GreedySearch and candidates is None and self._takes_positions:
+            search = LookupSearch(self._configuration)
+        batch = DecodeBatch(self._decoder, self._inputs, search, self._configuration, candidates)
+        self._batches[method] = batch
+        return batch
 
 
 def search_method(options: GenerationOptions) -> SearchMethod:
     """Returns the options that the inputs of one batch must have in common."""
-    is_forced, is_unrestricted = isinstance(options, ForcedOptions), isinstance(options, UnrestrictedOptions)
-    return options.num_beams, options.do_sample, is_forced, is_unrestricted
+    return SearchMethod(
+        num_beams=options.num_beams,
+        is_sampled=options.do_sample,
+        is_forced=isinstance(options, ForcedOptions),
+        is_unrestricted=isinstance(options, UnrestrictedOptions),
+    )
 
 
 def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Search:
-    num_beams, is_sampled, is_forced, _ = method
-    if is_forced:
+    """Returns a search without inputs."""
+    if method.is_forced:
         return ForcedSearch(configuration)
-    if is_sampled:
+    if method.is_sampled:
         return SamplingSearch(configuration)
-    return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
+    return GreedySearch(configuration) if method.num_beams == 1 else BeamSearch(configuration, method.num_beams)
 
 
 def _chunks(rows: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:

@@ -1,6 +1,8 @@
 """Runs the graphs of a model: the encoder, and the decoder with all inputs and outputs bound to fixed memory.
 
-A `DecodeBatch` keeps a bound decoder for each number of inputs until the memory of their caches changes.
+A step of `DecodeBatch` writes tokens and positions into the bound arrays, runs the decoder, and reads scores from bound
+arrays. So nothing is allocated or copied in a step. The batch keeps each `BoundDecoder` until the memory of the caches
+changes.
 
 Denormal numbers are flushed to zero while a graph runs. A softmax gives masked and very low scores a probability near
 1e-38, which float32 stores as a denormal number. Intel CPUs need about a hundred cycles for each (Intel 64 and IA-32
@@ -36,17 +38,18 @@ from slimseq.inference.graphs.tensor_names import (
 
 Result = TypeVar("Result")
 
-# Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.2.3: FTZ is bit 15, DAZ is bit 6.
-_FLUSHING = 1 << 15 | 1 << 6
+# The bits of the register MXCSR that flush denormal results (FTZ, bit 15) and operands (DAZ, bit 6) to zero. Source:
+# Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.2.3.
+_FLUSH_TO_ZERO = 1 << 15 | 1 << 6
 
 
-class _Environment(ctypes.Structure):
+class _FloatingPointEnvironment(ctypes.Structure):
     """The System V ABI's `fenv_t` of x86-64."""
 
     _fields_ = (("x87", ctypes.c_uint32 * 7), ("mxcsr", ctypes.c_uint32))
 
 
-def _library() -> ctypes.PyDLL | None:
+def _load_c_library() -> ctypes.PyDLL | None:
     """Returns the C library, which sets a thread's floating-point environment; None on other platforms."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
@@ -55,7 +58,7 @@ def _library() -> ctypes.PyDLL | None:
     return library if hasattr(library, "fesetenv") else None
 
 
-_LIBRARY = _library()
+_LIBRARY = _load_c_library()
 
 
 def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
@@ -65,11 +68,11 @@ def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
     """
     if _LIBRARY is None:
         return run(*arguments)
-    environment = _Environment()
+    environment = _FloatingPointEnvironment()
     pointer = ctypes.byref(environment)
     _LIBRARY.fegetenv(pointer)
     before = environment.mxcsr
-    environment.mxcsr = before | _FLUSHING
+    environment.mxcsr = before | _FLUSH_TO_ZERO
     _LIBRARY.fesetenv(pointer)
     try:
         return run(*arguments)
@@ -101,9 +104,17 @@ class StepBuffers:
     """Inputs and outputs of one step other than caches, for a fixed number of rows.
 
     They outlive changes of the batch, because the first write to newly allocated memory is slow. Tokens, positions and
-    slots are int64, others float32. Logits are `(rows, vocabulary)`, what begins with `top` is `(rows, top)`, and
-    `log_sum_exp` `(rows, 1)`. `cache_slots` has the indices `[input, head, 0, slot]` of each row's new keys and values,
-    `(rows, heads, 4)`.
+    slots are int64, others float32.
+
+    Attributes:
+        tokens: input, `(rows,)`: the token that each row feeds.
+        positions: input, `(rows,)`: the position of that token.
+        cache_slots: input, `(rows, heads, 4)`: where each row's new keys and values go, as indices `[input, head, 0,
+            slot]`. Only the slots change between steps.
+        logits: output, `(rows, vocabulary)`; or fewer columns, where a step needs no logits or those of candidates.
+        top_logits: output, `(rows, top)`, best first.
+        top_tokens: output, `(rows, top)`.
+        log_sum_exp: output, `(rows, 1)`.
     """
 
     tokens: Array
@@ -134,7 +145,7 @@ class StepBuffers:
         return len(self.tokens)
 
     def first(self, inputs: int, rows_an_input: int, logits: int) -> "StepBuffers":
-        """Returns the buffers of the first rows, with cache slots of their own, and all logits of a row or none."""
+        """Returns the buffers of the first rows, with cache slots of their own. `logits` of a row are all or 0."""
         rows = inputs * rows_an_input
         parts = {entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)}
         parts["cache_slots"] = parts["cache_slots"].copy()
@@ -143,10 +154,14 @@ class StepBuffers:
         return replace(self, **parts)
 
     def without_top(self, columns: int) -> "StepBuffers":
-        """Returns buffers of a step that computes logits of so many columns and nothing from them."""
-        logits = self.logits.reshape(-1)[: self.rows * columns].reshape(self.rows, columns)
-        none = (self.top_logits[:0, :1], self.top_tokens[:0, :1], self.log_sum_exp[:0])
-        return replace(self, logits=logits, top_logits=none[0], top_tokens=none[1], log_sum_exp=none[2])
+        """Returns buffers of a step that computes logits of so many columns, but neither best tokens nor logsumexp."""
+        return replace(
+            self,
+            logits=self.logits.reshape(-1)[: self.rows * columns].reshape(self.rows, columns),
+            top_logits=self.top_logits[:0, :1],
+            top_tokens=self.top_tokens[:0, :1],
+            log_sum_exp=self.log_sum_exp[:0],
+        )
 
 
 class BoundDecoder:
@@ -168,9 +183,14 @@ class BoundDecoder:
         self._binding = decoder.io_binding()
         self._buffers = buffers
         self._fixed = fixed
-        known = {"input_ids": buffers.tokens, POSITIONS: buffers.positions, CACHE_SLOTS: buffers.cache_slots, **fixed}
-        # BART's graph has an input for absolute positions, T5's one for relative distances.
-        inputs = {entry.name: known[entry.name] for entry in decoder.get_inputs()}
+        available = {
+            "input_ids": buffers.tokens,
+            POSITIONS: buffers.positions,
+            CACHE_SLOTS: buffers.cache_slots,
+            **fixed,
+        }
+        # Each graph takes some of them: BART's has an input for absolute positions, T5's one for relative distances.
+        inputs = {entry.name: available[entry.name] for entry in decoder.get_inputs()}
         outputs = {
             LOGITS: buffers.logits,
             TOP_LOGITS: buffers.top_logits,
@@ -178,7 +198,7 @@ class BoundDecoder:
             LOG_SUM_EXP: buffers.log_sum_exp,
             **updated_caches,
         }
-        # One OrtValue for each array: a cache that is both input and output is updated in place.
+        # By the array's identity: a cache that is both input and output has one OrtValue, and is updated in place.
         values: dict[int, OrtValue] = {}
         for bind, arrays in (
             (self._binding.bind_ortvalue_input, inputs),
@@ -188,12 +208,16 @@ class BoundDecoder:
                 if id(array) not in values:
                     values[id(array)] = OrtValue.ortvalue_from_numpy(array)
                 bind(name, values[id(array)])
-        self._kept = list(values.values())
+        # They keep the arrays alive, whose memory the binding uses.
+        self._values = list(values.values())
 
     def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
         """Feeds one token a row. The next run overwrites the returned arrays.
 
-        Positions count the tokens before each, `(rows,)`. Its keys and values are written to `slots`, `(inputs, rows)`.
+        Args:
+            tokens: `(rows,)`.
+            positions: how many tokens of the row come before its token, `(rows,)`.
+            slots: where the token's keys and values are written in its input's caches, `(inputs, rows an input)`.
         """
         buffers = self._buffers
         buffers.tokens[:] = tokens
@@ -203,7 +227,10 @@ class BoundDecoder:
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
 
     def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:
-        """Feeds several tokens of each input, `(inputs, rows)`, which attend to all slots up to their own."""
+        """Feeds several consecutive tokens of each input, `(inputs, rows an input)`.
+
+        Each token has the slot with the number of its position, and attends to all slots up to its own.
+        """
         bias, distances = self._fixed[SELF_ATTENTION_BIAS], self._fixed[DISTANCES]
         shape = (*positions.shape, bias.shape[-1])
         attend_to_positions(positions, bias.reshape(shape), distances.reshape(shape))

@@ -1,10 +1,14 @@
 """The key-value caches of the inputs in flight, which the decoder graph reads and updates in place.
 
-Recurrent decoders have one state a hypothesis in place of self-attention caches; a reorder of beams copies it.
-Inputs are contiguous. When some leave, the last ones move into the gaps, so that a step reads live inputs only.
-Self-attention caches grow by blocks of slots; `BeamCacheIndex` says which slots each hypothesis attends to. Caches of
-the same shape, of all layers, are one array (`Caches`), since a new allocation costs more than the copy into it: the
-operating system clears each page at its first use.
+Each `DecodeBatch` has one `Memory`. Its inputs are contiguous. When some leave, the last ones move into the gaps, so
+that a step reads live inputs only.
+
+- Self-attention caches grow by blocks of slots. `BeamCacheIndex` says which slots each hypothesis attends to. Recurrent
+  decoders have one state a hypothesis in their place; a reorder of beams copies it.
+- Cross-attention caches are as long as the longest input in flight, and a bias masks the padding of shorter ones.
+
+Caches of the same shape, of all layers, are one array (`Caches`), whose buffer is kept when it grows or shrinks. A new
+allocation would cost more than the copy into it: the operating system clears each page at its first use.
 """
 
 import platform
@@ -29,9 +33,9 @@ from slimseq.inference.graphs.tensor_names import (
 
 Array = NDArray[Any]
 
-# Slots by which self-attention caches grow. Smaller blocks mean more copies, larger ones more masked slots to attend
-# to. A small batch grows by more slots, `SMALL_BATCH_SLOTS` over its inputs, since a copy costs it more than masked
-# slots.
+# Slots by which self-attention caches grow. Smaller blocks mean more copies, larger ones more masked slots, which a
+# step reads too. A small batch grows by more slots, `SMALL_BATCH_SLOTS` divided by its inputs: a copy costs it more
+# than masked slots do.
 BLOCK_SLOTS = 16
 SMALL_BATCH_SLOTS = 64
 # Factor by which the number of inputs grows at a reallocation, so that most inputs join without one.
@@ -43,12 +47,13 @@ LENGTH_ALIGNMENT = 4
 # Int8 cross-attention caches have a length that is a multiple of this: ONNX Runtime's integer matmul takes 16 columns
 # at a time and the rest singly; 287 keys take 1.5 times as long as 288.
 INT8_ALIGNMENT = 16
-# Caches with a dimension for groups of rows. Where they exceed the second-level cache of a core, one matrix-vector
-# product a row is faster, else one matmul for all rows of an input. On platforms where ONNX Runtime has no
-# matrix-vector kernel for a transposed matrix, the matmul is always faster.
+# The number of dimensions of caches with a dimension for groups of rows, and of `DISTANCES` with dimensions for groups
+# and for the rows of a group.
 GROUPED_DIMENSIONS = 5
-# `DISTANCES` with axes for groups and rows a group.
 ROW_DISTANCES_DIMENSIONS = 4
+# Where caches with groups exceed the second-level cache of a core, one matrix-vector product a row is faster, else one
+# matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed matrix,
+# the matmul is always faster. 2 MiB is the size in recent Xeons.
 L2_CACHE_BYTES = 2 * 2**20
 HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
 # Largest ratio of allocated slots to needed ones. A reallocation costs as much as 16 masked slots in a dozen steps.
@@ -59,45 +64,49 @@ OVERALLOCATION = 1.5
 
 @dataclass
 class Caches:
-    """Caches of one shape, whose symbolic dimensions are known only at run time, with an axis of positions or none.
+    """Caches of one shape, such as the cross-attention keys of all layers.
 
-    `array` has all of them, `(names, max inputs, ...)`, once they have a size.
+    Attributes:
+        shape: of one cache, as the graph has it: inputs first, and names for dimensions that only a run knows.
+        axis: the axis of positions in this shape; None where there is none.
+        names: the caches' names in the graph.
+        array: all caches, `(names, max inputs, ...)`, from the first `resize` on.
     """
 
     shape: Sequence[int | str]
     axis: int | None
     names: list[str] = field(default_factory=list)
     array: Array = field(init=False)
-    # `(names + 1, elements)`: one cache more than there are, so that each can move into the free one. The caches begin
-    # at `_first`, which is 0 or 1.
+    # `(names + 1, elements)`. One place more than caches: at each resize all caches move by one place, up or down, so
+    # that none overwrites another one before it has moved. The caches begin at the place `_first`, 0 or 1.
     _buffer: Array = field(default_factory=lambda: np.empty((0, 0)))
     _first: int = 0
 
     def resize(self, max_inputs: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:
         """Makes room for `max_inputs` inputs of `length` positions. The first `kept` inputs keep what fits."""
-        sized = [max_inputs, *self.shape[1:]]
+        dimensions = [max_inputs, *self.shape[1:]]
         if self.axis is not None:
-            sized[self.axis] = length
-        shape = [int(dimension) for dimension in sized]
+            dimensions[self.axis] = length
+        shape = [int(dimension) for dimension in dimensions]
         elements, count = prod(shape), len(self.names)
         if self._buffer.shape[1] < elements:
             self._buffer = np.zeros((count + 1, int(OVERALLOCATION * elements)), dtype=dtype)
         self._first = 1 - self._first
-        whole = self._buffer[self._first : self._first + count, :elements].reshape(count, *shape)
+        resized = self._buffer[self._first : self._first + count, :elements].reshape(count, *shape)
         if kept:
-            # The cache next to the free part of the buffer moves first.
+            # The cache next to the free place of the buffer moves first.
             moves_up = self._first == 1
             order = reversed(range(count)) if moves_up else range(count)
             for cache in order:
-                self._move(self.array[cache, :kept], whole[cache, :kept])
-        self.array = whole
+                self._copy_fitting(self.array[cache, :kept], resized[cache, :kept])
+        self.array = resized
 
-    def _move(self, before: Array, after: Array) -> None:
-        """Copies what fits. The rest has old values, which are masked."""
-        copied = [slice(None)] * after.ndim
+    def _copy_fitting(self, source: Array, target: Array) -> None:
+        """Copies the positions that fit. The rest of the target has old values, which are masked."""
+        fitting = [slice(None)] * target.ndim
         if self.axis is not None:
-            copied[self.axis] = slice(min(before.shape[self.axis], after.shape[self.axis]))
-        after[tuple(copied)] = before[tuple(copied)]
+            fitting[self.axis] = slice(min(source.shape[self.axis], target.shape[self.axis]))
+        target[tuple(fitting)] = source[tuple(fitting)]
 
     def write(self, start: int, source: Mapping[str, Array]) -> None:
         """Writes the caches of a chunk of inputs, by name, from input `start` on."""
@@ -126,10 +135,11 @@ class Caches:
 
 
 def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
-    """Whether the rows of an input may be its tokens at several positions, each a group, with the bits of usual steps.
+    """Whether one run of a decoder can take several consecutive tokens of an input, with the bits of usual steps.
 
-    A recurrent decoder has one state an input. Graphs for sentences have one group. Graphs of an older Slimseq have the
-    same distances for all rows of an input.
+    Each token is then a row and a group of its own. `shapes` are those of the graph's inputs. A recurrent decoder has
+    one state an input, graphs for sentences have one group, and graphs of an older Slimseq have the same distances for
+    all rows of an input: they cannot.
     """
     if SELF_ATTENTION_BIAS not in shapes or isinstance(shapes[SELF_ATTENTION_BIAS][2], int):
         return False
@@ -139,14 +149,16 @@ def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
 class Memory:
     """The caches of one `DecodeBatch`, for a decoder graph with these inputs.
 
-    `version` changes whenever their memory does: views of as many inputs stay valid until then.
+    `version` changes whenever arrays are allocated or resized. Until then, views of the same number of inputs stay
+    valid.
     """
 
     def __init__(self, inputs: DecoderInputs, num_beams: int) -> None:
         shapes, names = inputs.shapes, list(inputs.updated)
         self._is_recurrent = inputs.is_recurrent
         shape = shapes[names[0]]
-        self._own = Caches(
+        # A recurrent decoder's states are `(rows, width)` in the graph, and `(inputs, beams, width)` here.
+        self._self_attention = Caches(
             [shape[0], num_beams, *shape[1:]] if self._is_recurrent else shape,
             axis=None if self._is_recurrent else 3,
             names=names,
@@ -159,14 +171,14 @@ class Memory:
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         for name in inputs.cross_attention:
-            self._caches_of(shapes[name]).names.append(name)
+            self._caches_with_shape(shapes[name]).names.append(name)
         self.lengths: list[int] = []
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0
         # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
         self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
 
-    def _caches_of(self, shape: Sequence[int | str]) -> Caches:
+    def _caches_with_shape(self, shape: Sequence[int | str]) -> Caches:
         for caches in self._cross_attention:
             if list(caches.shape) == list(shape):
                 return caches
@@ -178,27 +190,34 @@ class Memory:
         return len(self.lengths)
 
     def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:
-        """Appends inputs of these lengths, in tokens, with keys and values by name, of chunks of inputs, in order."""
+        """Appends inputs.
+
+        Args:
+            lengths: of the inputs, in tokens.
+            cross_attention: the keys and values of consecutive chunks of these inputs, by name.
+        """
         first = self.inputs
         self.lengths += lengths
-        self._update_padding(self._grow(first, cross_attention[0]))
+        first_unwritten = self._make_room(first, cross_attention[0])
+        self._write_padding_bias(first_unwritten)
         self._index.join(len(lengths))
         if self._is_recurrent:
-            self._own.array[:, first : self.inputs] = 0
+            self._self_attention.array[:, first : self.inputs] = 0
         for caches in self._cross_attention:
             start = first
             for chunk in cross_attention:
                 caches.write(start, chunk)
                 start += len(chunk[caches.names[0]])
 
-    def _grow(self, kept: int, source: Mapping[str, Array]) -> int:
-        """Makes room for all inputs, of which some are kept. Old values in unused positions are masked, as padding is.
+    def _make_room(self, kept: int, source: Mapping[str, Array]) -> int:
+        """Makes room for all inputs. The first `kept` of them keep their values.
 
-        `source` has keys and values of a new input, for their dtypes. Returns the first whose padding is not written.
+        `source` has keys and values of a new input, for their dtypes. Returns the index of the first input whose
+        padding bias is not written.
         """
         is_int8 = any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention)
         alignment = INT8_ALIGNMENT if is_int8 else LENGTH_ALIGNMENT
-        length = -(-max(self.lengths) // alignment) * alignment
+        length = _round_up(max(self.lengths), alignment)
         is_length_kept = length <= self._max_length <= MAX_LENGTH_RATIO * length
         is_count_kept = self.inputs <= self._max_inputs
         if not is_count_kept:
@@ -210,33 +229,37 @@ class Memory:
             self._padding_bias = np.empty((self._max_inputs, 1, 1, length), dtype=np.float32)
             self.version += 1
         if not is_count_kept:
-            self._resize_own(max(self._index.capacity, BLOCK_SLOTS), kept)
+            self._resize_self_attention(max(self._index.capacity, BLOCK_SLOTS), kept)
         return kept if is_count_kept and is_length_kept else 0
 
-    def _resize_own(self, capacity: int, kept: int) -> None:
-        self._own.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
+    def _resize_self_attention(self, capacity: int, kept: int) -> None:
+        self._self_attention.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
         self._index.resize(self._max_inputs, capacity)
         self.version += 1
 
     def ensure_capacity(self, drafted: int = 0) -> None:
-        """Makes room for the next step, and for so many more tokens of an input, in the self-attention caches.
+        """Makes room for the next step in the self-attention caches, and for `drafted` more tokens of each input.
 
-        It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
+        It also shrinks caches that are much too large, since a step reads all slots. They are after long outputs ended.
         """
         if self._is_recurrent:
             return
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
-        needed = -(-(self._index.needed_slots() + drafted) // block) * block
+        needed = _round_up(self._index.needed_slots() + drafted, block)
         capacity = self._index.capacity
-        if needed > capacity or (capacity > MAX_SLOT_RATIO * needed and self._index.end_of_used() <= needed):
-            self._resize_own(needed, self.inputs)
+        is_much_too_large = capacity > MAX_SLOT_RATIO * needed and self._index.end_of_used() <= needed
+        if needed > capacity or is_much_too_large:
+            self._resize_self_attention(needed, self.inputs)
 
     def allocate_slots(self) -> Ids:
-        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
-        return np.zeros((self.inputs, self._num_beams), np.int64) if self._is_recurrent else self._index.allocate()
+        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`."""
+        if self._is_recurrent:
+            # The graph has no slots, and does not read them.
+            return np.zeros((self.inputs, self._num_beams), np.int64)
+        return self._index.allocate()
 
     def continue_to(self, positions: Ids) -> None:
-        """Keeps the tokens of each input up to a position, `(inputs,)`, of those that were written in order."""
+        """Keeps the tokens of each input up to a position, `(inputs,)`, after a run of several tokens an input."""
         self._index.continue_to(positions)
 
     def keep(self, order: Ids) -> None:
@@ -244,7 +267,7 @@ class Memory:
         sources = order.tolist()
         moves = [(target, source) for target, source in enumerate(sources) if target != source]
         if moves:
-            self._own.keep(moves, self._index.end_of_used())
+            self._self_attention.keep(moves, self._index.end_of_used())
             for caches in self._cross_attention:
                 caches.keep(moves, max(self.lengths))
         self._index.keep(moves, len(sources))
@@ -255,16 +278,18 @@ class Memory:
     def reorder(self, origins: Ids) -> None:
         """Makes each hypothesis a continuation of `origins[input, beam]`, without copies of keys or values."""
         if self._is_recurrent:
-            every = np.arange(self.inputs)[:, None]
-            self._own.array[:, : self.inputs] = self._own.array[:, every, origins]
+            input_column = np.arange(self.inputs)[:, None]
+            states = self._self_attention.array
+            states[:, : self.inputs] = states[:, input_column, origins]
         self._index.reorder(origins)
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight and their masks, by the decoder graph's names, contiguous."""
-        every = (self._own, *self._cross_attention)
-        views = {name: view for caches in every for name, view in caches.views(self.inputs).items()}
+        views = self._self_attention.views(self.inputs)
         if self._is_recurrent:
-            views |= {name: state.reshape(-1, state.shape[-1]) for name, state in self._own.views(self.inputs).items()}
+            views = {name: state.reshape(-1, state.shape[-1]) for name, state in views.items()}
+        for caches in self._cross_attention:
+            views |= caches.views(self.inputs)
         grouped_bytes = sum(cache.nbytes for cache in views.values() if cache.ndim == GROUPED_DIMENSIONS)
         is_large = grouped_bytes > L2_CACHE_BYTES
         views[SELF_ATTENTION_BIAS] = self._index.bias(
@@ -276,14 +301,23 @@ class Memory:
         return views
 
     def masks(self, rows: int) -> dict[str, Array]:
-        """Returns new memory for the masks of so many positions of each input, each a group, by the graph's names."""
+        """Returns new arrays for the masks of a run with so many tokens of each input, by the graph's names.
+
+        Each token is a row and a group of its own, with its own mask and distances.
+        """
         shape = (self.inputs, rows, self._index.capacity)
         return {
             SELF_ATTENTION_BIAS: np.empty(shape, dtype=np.float32)[:, None, :, None],
             DISTANCES: np.empty(shape, dtype=np.int64)[:, :, None],
         }
 
-    def _update_padding(self, first: int) -> None:
-        for input_, length in enumerate(self.lengths[first:], first):
-            self._padding_bias[input_, ..., :length] = 0.0
-            self._padding_bias[input_, ..., length:] = MASKED
+    def _write_padding_bias(self, first: int) -> None:
+        """Writes the bias of the inputs from `first` on."""
+        for index, length in enumerate(self.lengths[first:], first):
+            self._padding_bias[index, ..., :length] = 0.0
+            self._padding_bias[index, ..., length:] = MASKED
+
+
+def _round_up(value: int, multiple: int) -> int:
+    """Returns the smallest multiple that is not below a value."""
+    return -(-value // multiple) * multiple

@@ -1,4 +1,8 @@
-"""Attention: over all positions of a source, and of one token a row over the caches that an input's rows share."""
+"""Attention layers, made of the building blocks in `slimseq.inference.graphs.transformer_layers`.
+
+The encoder's lets every position of a source attend to every other. The decoder's two layers let one token a row attend
+to the tokens before it, and to the source: to caches that all rows of an input share.
+"""
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
@@ -18,10 +22,10 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
         _split_heads(builder, linear(builder, states, name, factor), heads, path)
         for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
     )
-    turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
-    context = attend(builder, query, turned, value, added, path)
-    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
-    joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
+    transposed_key = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
+    context = attend(builder, query, transposed_key, value, added, path)
+    heads_last = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
+    joined = builder.node("Reshape", [heads_last, builder.integers(0, 0, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
 
 
@@ -36,18 +40,20 @@ def own_attention(
 ) -> str:
     """Lets one token a row attend to itself and to what is cached of its row; returns a value like `states`.
 
-    `states` are `(rows, width)`, float32. `added`, `(inputs, heads or 1, groups, rows a group, capacity)`, goes to the
-    scores: it masks what is not a row's. `caches` are names of keys and values, `(inputs, heads, 1, capacity, width)`,
-    and `written` names for both with the tokens' own in their places.
+    - `states`: `(rows, width)`, float32.
+    - `added`, the bias of the scores: `(inputs, heads or 1, groups, rows a group, capacity)`. It masks the
+      slots of other rows.
+    - `caches`, names of keys and values before the step: both `(inputs, heads, 1, capacity, width)`.
+    - `written`, names for both after the step, with keys and values of the new tokens in their slots.
     """
     path = builder.path(names.query.rpartition(".")[0])
     query = _queries(builder, states, names, heads, path, are_grouped=True)
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
-        own = builder.node("Reshape", [linear(builder, states, name), shape], path)
-        builder.node("ScatterND", [cache, CACHE_SLOTS, own], path, output)
+        new = builder.node("Reshape", [linear(builder, states, name), shape], path)
+        builder.node("ScatterND", [cache, CACHE_SLOTS, new], path, output)
     context = attend_in_groups(builder, query, written, added, path)
-    return _joined(builder, context, names, heads, path, are_grouped=True)
+    return _join_heads(builder, context, names, heads, path, are_grouped=True)
 
 
 def cross_attention(
@@ -60,7 +66,7 @@ def cross_attention(
     path = builder.path(names.query.rpartition(".")[0])
     query = _queries(builder, states, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
     context = cross_attention.attend(builder, query, layer, path)
-    return _joined(builder, context, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
+    return _join_heads(builder, context, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
 
 
 def _queries(
@@ -70,12 +76,12 @@ def _queries(
 
     With rows in groups they are `(inputs, heads, groups, rows a group, width)`.
     """
-    shape = builder.once(f"queries, {are_grouped}", lambda: _by_input(builder, heads, are_grouped))
+    shape = builder.once(f"queries, {are_grouped}", lambda: _query_shape(builder, heads, are_grouped))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
     return builder.node("Transpose", [split], path, perm=[0, 3, 1, 2, 4] if are_grouped else [0, 2, 1, 3])
 
 
-def _by_input(builder: GraphBuilder, heads: Heads, are_grouped: bool) -> str:
+def _query_shape(builder: GraphBuilder, heads: Heads, are_grouped: bool) -> str:
     """Returns the shape of queries by input: `(inputs, rows an input or groups of them, heads, width)`."""
     path = "/queries"
     inputs = builder.node("Shape", [CROSS_ATTENTION_BIAS], path, start=0, end=1)
@@ -89,10 +95,10 @@ def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) ->
     return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
-def _joined(
+def _join_heads(
     builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
 ) -> str:
     """Turns contexts that are like queries into `(rows, heads * width)` and projects them."""
-    moved = builder.node("Transpose", [context], path, perm=[0, 2, 3, 1, 4] if are_grouped else [0, 2, 1, 3])
-    joined = builder.node("Reshape", [moved, builder.integers(-1, heads.count * heads.width)], path)
+    heads_last = builder.node("Transpose", [context], path, perm=[0, 2, 3, 1, 4] if are_grouped else [0, 2, 1, 3])
+    joined = builder.node("Reshape", [heads_last, builder.integers(-1, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)

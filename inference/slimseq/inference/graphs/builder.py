@@ -1,6 +1,6 @@
 """Builds one ONNX graph. Nodes are named after the module that they compute, weights after the model's tensors.
 
-The families' graphs (`t5`, `bart`) are made with it; `external.DataFile` stores the large tensors.
+`EncoderDecoderGraphs` makes the graphs of all model families with it. `external.DataFile` stores the large tensors.
 """
 
 import re
@@ -17,7 +17,8 @@ from slimseq.inference.models.safetensors_reader import Floats, SafetensorsReade
 # The first opset with Gelu, and the IR version that belongs to it.
 OPSET = 20
 IR_VERSION = 9
-# Prefix of nodes that compute a module of the other stack, such as cross-attention projections in the encoder graph.
+# Prefix of nodes that compute a module outside of the graph's own stack, such as the decoder's cross-attention
+# projections in the encoder graph.
 CROSS = "cross/"
 # Tensors up to this size stay in the graph file: norms and biases.
 MAX_INLINE_BYTES = 4096
@@ -44,6 +45,7 @@ class GraphBuilder:
     def path(self, module: str) -> str:
         """Returns the prefix of a module's node names, such as `/block.0/layer.0/SelfAttention/q`."""
         start = "/" if module.startswith(self._root) else f"{CROSS}/"
+        # A point before a number stays: `block.0`.
         return start + re.sub(r"\.(?=\D)", "/", module.removeprefix(self._root))
 
     def input(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.INT64) -> str:
@@ -63,18 +65,28 @@ class GraphBuilder:
     ) -> str:
         """Adds an operator and returns the name of its first output.
 
-        The node's name is the module's path and the operator, with a number if it exists already. Without an output's
-        name, or the names of several outputs, it is derived from the node's.
+        The node's name is the module's path and the operator, with a number if that name exists already. `output` is
+        the name of the output, or the names of several outputs. Without it, the name is derived from the node's.
         """
-        name = unique = f"{path}/{operator}"
+        name = self._unique_name(f"{path}/{operator}")
+        if output is None:
+            outputs = [f"{name}_output_0"]
+        elif isinstance(output, str):
+            outputs = [output or f"{name}_output_0"]
+        else:
+            outputs = list(output)
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
+        return outputs[0]
+
+    def _unique_name(self, name: str) -> str:
+        """Returns a node's name with a number behind it if another node has it, and takes it."""
+        unique = name
         number = 0
         while unique in self._node_names:
             number += 1
             unique = f"{name}_{number}"
         self._node_names.add(unique)
-        outputs = [output or f"{unique}_output_0"] if output is None or isinstance(output, str) else list(output)
-        self._nodes.append(helper.make_node(operator, inputs, outputs, name=unique, **attributes))
-        return outputs[0]
+        return unique
 
     def once(self, name: str, make: Callable[[], str]) -> str:
         """Returns a value that several layers share. `make` is called at the first use of `name`."""
@@ -132,6 +144,7 @@ class GraphBuilder:
         return name
 
     def model(self) -> ModelProto:
+        """Returns the graph that was built."""
         graph = helper.make_graph(
             self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
         )

@@ -1,8 +1,9 @@
 """Adds the inputs and outputs of both graphs that the engine knows by name.
 
-A decoder step takes rows of any age. The rows (hypotheses) of one input share its caches. Each row has indices for its
-new keys and values and a mask of the slots that it attends to. The engine binds a cache's output to the memory of its
-input, so that a step writes only the new slots.
+`slimseq.inference.graphs.tensor_names` has the names, and this module their shapes and types. The rows of a decoder
+step may be at different positions. The rows (hypotheses) of one input share its caches. Each row has the indices of the
+slot for its new keys and values, and a mask of the slots that it attends to. The engine binds a cache's output to the
+memory of its input, so that a step writes only the new slots.
 """
 
 from onnx import TensorProto
@@ -44,12 +45,12 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
 def add_decoder_inputs(
     builder: GraphBuilder, layers: int, heads: Heads, cross_attention: CrossAttentionCache, cell_width: int = 0
 ) -> None:
-    """Adds the inputs of a decoder step, by the constants in `names`.
+    """Adds the inputs of a decoder step, by the constants in `tensor_names`.
 
     - `input_ids` `(rows,)`, int64: the token of each row.
     - `CACHE_SLOTS` `(rows, heads, 4)`, int64: the indices `[input, head, 0, slot]` of the new keys and values.
     - `SELF_ATTENTION_BIAS` `(inputs, 1, groups, rows a group, capacity)`, float32: masks slots. Its shape says which
-      rows of an input share a matmul (`layers.attend_in_groups`); for sentences it is all of them.
+      rows of an input share a matmul (`transformer_layers.attend_in_groups`); for sentences it is all of them.
     - `CROSS_ATTENTION_BIAS` `(inputs, 1, 1, length)`, float32: masks padding of the input.
     - `TOP` `(1,)`, int64: the number of best tokens to return for each row.
     - `LOG_SUM_EXP_ROWS` `(1,)`, int64: 0 if no logsumexp is needed.
@@ -58,8 +59,9 @@ def add_decoder_inputs(
     Recurrent layers, whose `cell_width` is not 0, have a state `(rows, cell_width)`, float32, in place of
     self-attention caches, so that there are neither slots nor a bias of them.
 
-    A family adds what it needs for positions: `POSITIONS` `(rows,)`, int64, the position of each token, or `DISTANCES`
-    `(inputs, groups or 1, rows a group or 1, capacity)`, int64, how many tokens before a row's own that of a slot is.
+    `EncoderDecoderGraphs` adds what the model needs for positions: `POSITIONS` `(rows,)`, int64, the position of each
+    token; or `DISTANCES` `(inputs, groups or 1, rows a group or 1, capacity)`, int64, how many tokens before a row's
+    token the token of a slot is.
     """
     builder.input("input_ids", [ROWS])
     if not cell_width:
@@ -82,7 +84,7 @@ def add_decoder_inputs(
 
 
 def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int, cell_width: int = 0) -> None:
-    """Adds the outputs of a decoder step, by the constants in `names`.
+    """Adds the outputs of a decoder step, by the constants in `tensor_names`.
 
     - `LOGITS` `(rows, vocabulary)`, float32.
     - `TOP_LOGITS` float32 and `TOP_TOKENS` int64, `(rows, top)`: the best tokens, best first.
@@ -97,7 +99,8 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     builder.output(LOG_SUM_EXP, ["normalised", 1])
     for layer in range(layers):
         if cell_width:
-            builder.output(decoder_caches([past_state(layer)])[past_state(layer)], [ROWS, cell_width])
+            state = past_state(layer)
+            builder.output(decoder_caches([state])[state], [ROWS, cell_width])
         else:
             for name in present(layer, "decoder"):
                 builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])

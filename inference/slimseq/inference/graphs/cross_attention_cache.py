@@ -1,10 +1,12 @@
 """The cross-attention cache: keys and values of the encoder's output, in float32 or int8.
 
-The encoder graph computes it once an input; each decoder step reads all of it for every layer. In int8 it has a quarter
-of the bytes, and attention uses integer matmuls. Keys have one scale for each position and head, values one for each
-channel (the reverse of KIVI, Liu et al. 2024, https://arxiv.org/abs/2402.02750, since keys are transposed here).
-Queries are quantized with a dynamic scale, which a quantizer may replace by a static one, and attention weights with
-one scale a row.
+The encoder graph computes it once an input (`store`). Each decoder step reads all of it for every layer (`attend`).
+There are three kinds: float32 for sentences, float32 for documents, and int8, which an export may choose.
+
+In int8 the cache has a quarter of the bytes, and attention uses integer matmuls. Keys have one scale for each position
+and head, values one for each channel (the reverse of KIVI, Liu et al. 2024, https://arxiv.org/abs/2402.02750, since
+keys are transposed here). Queries are quantized with a dynamic scale, which a quantizer may replace by a static one,
+and attention weights with one scale a row.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +21,9 @@ from slimseq.inference.graphs.transformer_layers import attend, attend_in_groups
 from slimseq.inference.models.architecture import Attention, Heads
 from slimseq.models_store.manifest import Task
 
+# Name of a symbolic dimension: inputs in flight.
 INPUTS = "inputs"
+# Largest integers that values are quantized to.
 INT8_MAX = 127.0
 # 7 bits: the sum of two products with an unsigned 8-bit integer fits in 16 bits, which CPUs without VNNI use.
 INT8_REDUCED_MAX = 64.0
@@ -49,7 +53,7 @@ class CrossAttentionCache(ABC):
             builder.output(*tensor)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds them to the inputs of the decoder graph."""
+        """Adds a decoder layer's keys and values to the inputs of the decoder graph."""
         for tensor in self._tensors(past(layer, "encoder"), heads):
             builder.input(*tensor)
 
@@ -59,7 +63,7 @@ class CrossAttentionCache(ABC):
 
     @abstractmethod
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Computes them from the encoder's last states, `(inputs, length, width)`, float32."""
+        """Computes a layer's keys and values from the encoder's last states, `(inputs, length, width)`, float32."""
 
     @abstractmethod
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
@@ -78,9 +82,11 @@ class FloatCrossAttentionCache(CrossAttentionCache):
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
         outputs = present(layer, "encoder")
-        for name, output, turned in zip((names.key, names.value), outputs, ([0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
-            split = _split(builder, linear(builder, states, name), heads, path)
-            builder.node("Transpose", [split], path, output, perm=turned)
+        # Keys are stored transposed, as attention multiplies with them.
+        orders = ([0, 2, 3, 1], [0, 2, 1, 3])
+        for name, output, order in zip((names.key, names.value), outputs, orders, strict=True):
+            split = _split_heads(builder, linear(builder, states, name), heads, path)
+            builder.node("Transpose", [split], path, output, perm=order)
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         key, value = past(layer, "encoder")
@@ -105,11 +111,11 @@ class Int8CrossAttentionCache(CrossAttentionCache):
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
-        keys = _split(builder, linear(builder, states, names.key), heads, path)
+        keys = _split_heads(builder, linear(builder, states, names.key), heads, path)
         quantized, scale = _quantize(builder, keys, -1, path, None, self._max_integer)
         builder.node("Transpose", [quantized], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scales_name(key_output), perm=[0, 2, 3, 1])
-        values = _split(builder, linear(builder, states, names.value), heads, path)
+        values = _split_heads(builder, linear(builder, states, names.value), heads, path)
         # The scales of channels must not depend on padding, so that the batch has no influence.
         is_token = builder.once("token mask", lambda: _token_mask(builder))
         quantized, scale = _quantize(builder, values, 1, path, is_token, self._max_integer)
@@ -118,10 +124,11 @@ class Int8CrossAttentionCache(CrossAttentionCache):
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         key, value = past(layer, "encoder")
-        quantized = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
-        builder.node("DynamicQuantizeLinear", [query], path, quantized)
-        scales = builder.node("Mul", [scales_name(key), quantized[1]], path)
-        scores = builder.node("Mul", [_integer_matmul(builder, quantized[0], key, path, quantized[2]), scales], path)
+        integer_query, query_scale, query_zero = (f"{path}/query/{part}" for part in ("rounded", "scale", "zero"))
+        builder.node("DynamicQuantizeLinear", [query], path, [integer_query, query_scale, query_zero])
+        scales = builder.node("Mul", [scales_name(key), query_scale], path)
+        products = _integer_matmul(builder, integer_query, key, path, query_zero)
+        scores = builder.node("Mul", [products, scales], path)
         scores = builder.node("Add", [scores, CROSS_ATTENTION_BIAS], path)
         weights = builder.node("Softmax", [scores], path, axis=-1)
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
@@ -186,13 +193,17 @@ def _integer_matmul(builder: GraphBuilder, left: str, right: str, path: str, zer
 def _quantize(
     builder: GraphBuilder, values: str, axis: int, path: str, mask: str | None, max_integer: float
 ) -> tuple[str, str]:
-    """Quantizes symmetrically to int8 with one scale along an axis; masked values do not count. Returns both."""
-    sizes = builder.node("Abs", [values], path)
+    """Quantizes symmetrically to int8, with one scale for all values along an axis. Masked values do not count.
+
+    Returns:
+        The integers and their scales.
+    """
+    magnitudes = builder.node("Abs", [values], path)
     if mask is not None:
-        sizes = builder.node("Mul", [sizes, mask], path)
-    largest = builder.node("ReduceMax", [sizes, builder.integers(axis)], path, keepdims=1)
-    safe = builder.node("Max", [largest, builder.number(MIN_ABSOLUTE_MAX)], path)
-    scale = builder.node("Div", [safe, builder.number(max_integer)], path)
+        magnitudes = builder.node("Mul", [magnitudes, mask], path)
+    largest = builder.node("ReduceMax", [magnitudes, builder.integers(axis)], path, keepdims=1)
+    nonzero = builder.node("Max", [largest, builder.number(MIN_ABSOLUTE_MAX)], path)
+    scale = builder.node("Div", [nonzero, builder.number(max_integer)], path)
     ratios = builder.node("Round", [builder.node("Div", [values, scale], path)], path)
     return builder.node("Cast", [ratios], path, to=TensorProto.INT8), scale
 
@@ -203,10 +214,11 @@ def _token_mask(builder: GraphBuilder) -> str:
     return builder.node("Unsqueeze", [floats, builder.integers(2, 3)], "/sources")
 
 
-def _split(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
+def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
     """Turns `(inputs, length, heads * width)` into `(inputs, length, heads, width)`."""
     return builder.node("Reshape", [states, builder.integers(0, 0, heads.count, heads.width)], path)
 
 
 def _dimensions(heads: Heads) -> tuple[list[int | str], list[int | str]]:
+    """Returns the dimensions of keys and of values, for sentences."""
     return [INPUTS, heads.count, heads.width, SOURCE], [INPUTS, heads.count, SOURCE, heads.width]

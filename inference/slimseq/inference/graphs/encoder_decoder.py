@@ -1,7 +1,8 @@
 """The graphs of an encoder-decoder model of any family: what its `Architecture` says, operator by operator.
 
-Norms are root mean square or layer norms, before or behind each part; positions are relative, learned or sinusoidal;
-feed-forwards are plain or gated. Names of nodes follow the modules that they compute.
+`slimseq.inference.graphs.export` calls it. A part is an attention, a recurrent cell or a feed-forward. Norms are root
+mean square or layer norms, before or behind each part. Positions are relative, learned or sinusoidal. Feed-forwards are
+plain or gated. Names of nodes follow the modules that they compute; quantizers find nodes by them.
 """
 
 from onnx import TensorProto
@@ -48,11 +49,15 @@ class EncoderDecoderGraphs:
         self._cross_attention = FloatCrossAttentionCache() if is_simple else cross_attention
 
     def add_encoder(self, builder: GraphBuilder) -> None:
-        """Adds ids and mask to cross-attention caches."""
-        model, heads = self._model, self._model.decoder.heads
+        """Adds the encoder graph, from ids and mask to cross-attention caches."""
+        model = self._model
         add_encoder_inputs(builder)
-        mask = added = masked_scores(builder, "attention_mask")
-        states = self._embed(builder, "" if model.buckets else _all_positions(builder), model.encoder)
+        mask = masked_scores(builder, "attention_mask")
+        # What is added to attention scores: the mask, and T5's position biases, which later layers share.
+        added = mask
+        # Relative positions are no embeddings.
+        positions = "" if model.buckets else _all_positions(builder)
+        states = self._embed(builder, positions, model.encoder)
         for layer in model.encoder.layers:
             [attention] = layer.attentions
             if attention.position_bias is not None and model.buckets is not None:
@@ -65,11 +70,11 @@ class EncoderDecoderGraphs:
         states = self._end(builder, states, model.encoder)
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                self._cross_attention.store(builder, states, layer.cross_attention, heads, number)
-                self._cross_attention.add_outputs(builder, number, heads)
+                self._cross_attention.store(builder, states, layer.cross_attention, model.decoder.heads, number)
+                self._cross_attention.add_outputs(builder, number, model.decoder.heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
-        """Adds one token a row and caches to logits and caches with that token."""
+        """Adds the decoder graph, from one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder.heads
         add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention, self._cell_width)
         if model.buckets is not None:
@@ -84,6 +89,7 @@ class EncoderDecoderGraphs:
             if isinstance(own, Cell):
                 change = recurrent_cell(builder, read, own, past_state(number))
             else:
+                # A layer without position biases shares those of an earlier layer.
                 if own.position_bias is not None and model.buckets is not None:
                     added = token_bias(builder, own.position_bias, model.buckets)
                 caches, written = past(number, "decoder"), present(number, "decoder")
@@ -108,16 +114,17 @@ class EncoderDecoderGraphs:
         add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary, self._cell_width)
 
     def _embed(self, builder: GraphBuilder, positions: str, stack: Stack) -> str:
-        """Returns embeddings of `input_ids`, with those of absolute `positions` `(length,)`: `(..., length, width)`."""
+        """Returns embeddings of `input_ids`, and of absolute `positions` `(length,)` if any: `(..., length, width)`."""
         model = self._model
         path = builder.path(f"{stack.module}.embed_tokens")
         states = builder.node("Gather", [builder.weight(stack.tokens), "input_ids"], path)
         if model.embedding_scale != 1.0:
             states = builder.node("Mul", [states, builder.number(model.embedding_scale)], path)
         if model.starts_from_zero and stack is model.decoder:
+            # 0 for the first position, else 1.
             is_later = builder.node("Greater", [positions, builder.integer(0)], path)
-            later = builder.node("Cast", [is_later], path, to=TensorProto.FLOAT)
-            states = builder.node("Mul", [states, builder.node("Unsqueeze", [later, builder.integers(1)], path)], path)
+            factor = builder.node("Cast", [is_later], path, to=TensorProto.FLOAT)
+            states = builder.node("Mul", [states, builder.node("Unsqueeze", [factor, builder.integers(1)], path)], path)
         if model.buckets is None:
             located = self._embed_positions(builder, positions, stack)
             states = builder.node("Add", [states, located], builder.path(f"{stack.module}.embed"))
@@ -148,7 +155,7 @@ class EncoderDecoderGraphs:
 
     def _after(self, builder: GraphBuilder, states: str, change: str, norm: str) -> str:
         """Adds a part's change to states, and norms the sum where norms stand behind parts."""
-        # A norm that has its part's own module around it names the sum after that, another after itself.
+        # The node's name is that of the norm, or of the module around a T5's norm.
         changed = builder.node("Add", [states, change], builder.path(norm.removesuffix(".layer_norm")))
         return changed if self._model.is_pre_norm else self._norm(builder, changed, norm)
 
@@ -159,8 +166,8 @@ class EncoderDecoderGraphs:
     def _norm(self, builder: GraphBuilder, states: str, module: str) -> str:
         """Norms states: by layer normalization, or by the root of the mean square.
 
-        The latter (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467) in the operators that the runtime makes
-        one of.
+        The latter (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467) is written in the operators that ONNX
+        Runtime fuses to one.
         """
         path, weight, epsilon = builder.path(module), f"{module}.weight", self._model.norm_epsilon
         if self._model.norm == "layer":
@@ -168,8 +175,8 @@ class EncoderDecoderGraphs:
             return builder.node("LayerNormalization", inputs, path, axis=-1, epsilon=epsilon)
         squares = builder.node("Pow", [states, builder.number(2.0)], path)
         mean = builder.node("ReduceMean", [squares, builder.integers(-1)], path, keepdims=1)
-        safe = builder.node("Add", [mean, builder.number(epsilon)], path)
-        normed = builder.node("Div", [states, builder.node("Sqrt", [safe], path)], path)
+        nonzero = builder.node("Add", [mean, builder.number(epsilon)], path)
+        normed = builder.node("Div", [states, builder.node("Sqrt", [nonzero], path)], path)
         return builder.node("Mul", [normed, builder.weight(weight)], path)
 
 

@@ -13,8 +13,9 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 from slimseq.inference.graphs.tensor_names import WEIGHTS_DATA
 from slimseq.inference.models.safetensors_reader import Floats
 
-# A page: aligned tensors can be memory-mapped.
+# The size of a memory page: aligned tensors can be memory-mapped.
 ALIGNMENT_BYTES = 4096
+# Rows of a tensor that are copied and written at a time.
 ROWS_AT_ONCE = 256
 
 
@@ -54,6 +55,8 @@ def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
 
 
 class DataFile:
+    """The data file of an export, open for writing, and the tensors that are in it already."""
+
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._tensors: dict[str, TensorProto] = {}

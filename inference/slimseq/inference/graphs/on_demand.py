@@ -1,6 +1,7 @@
 """Builds the ONNX graphs of an artifact with safetensors, once, into its folder `onnx/`.
 
-The registry of runtimes calls it when an artifact is opened for the first time.
+The registry of runtimes calls it when an artifact is opened for the first time, or after an update of Slimseq whose
+engine needs other graphs. `slimseq.inference.graphs.export` writes them.
 """
 
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from slimseq.models_store.store import Store
 
 FORMAT = "onnx"
 EXPORTER = "slimseq"
-# The key of `CONTRACT` in an export's versions.
+# An export records the versions that it was made with. This is the key of `CONTRACT` among them.
 GRAPHS = "graphs"
 
 

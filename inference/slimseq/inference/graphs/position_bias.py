@@ -1,8 +1,9 @@
 """T5's relative position biases: a table by distance, looked up when the graph runs.
 
-Which bucket a distance falls into is known beforehand, and all distances from the greatest on share one bucket, so the
-logarithm of every pair of positions that T5's own code takes (Raffel et al. 2020, https://arxiv.org/abs/1910.10683)
-is left to the export.
+T5 (Raffel et al. 2020, https://arxiv.org/abs/1910.10683) puts distances between positions into buckets, which are wider
+for greater distances, and has one bias a bucket and head. Its own code computes the bucket of every pair of positions
+at run time, with a logarithm. Here the export computes the bias of every distance once. All distances from the greatest
+on share one bucket, so the table is small.
 """
 
 import math
@@ -29,6 +30,7 @@ def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectiona
         distances = np.abs(distances)
     else:
         distances = -np.minimum(distances, 0)
+    # Half of the buckets have one distance each, the others grow logarithmically.
     exact = count // 2
     # In float32, operator by operator as torch does it: a distance on the edge must fall on the same side.
     ratios = np.log(np.maximum(distances, 1).astype(np.float32) / np.float32(exact))
@@ -47,22 +49,23 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
     length = builder.node("Squeeze", [shape], path)
     one = builder.integer(1)
-    # From the distance of the last query to the first key on, as many as two lengths: the last one is nobody's.
+    # Distances from that of the last query to the first key on: `2 * length` of them, of which the last is not used.
     first = builder.node("Sub", [one, length], path)
     behind = builder.node("Add", [length, one], path)
     between = builder.node("Range", [first, behind, one], path)
-    near = builder.node("Min", [between, builder.integer(greatest)], path)
-    near = builder.node("Max", [near, builder.integer(-greatest)], path)
-    indices = builder.node("Add", [near, builder.integer(greatest)], path)
+    clipped = builder.node("Min", [between, builder.integer(greatest)], path)
+    clipped = builder.node("Max", [clipped, builder.integer(-greatest)], path)
+    indices = builder.node("Add", [clipped, builder.integer(greatest)], path)
     by_distance = builder.node("Gather", [table, indices], path, axis=1)
-    return _shifted(builder, by_distance, shape, path)
+    return _shift_rows(builder, by_distance, shape, path)
 
 
-def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
-    """Writes the same values for every query, one place further left for each: copies of whole rows.
+def _shift_rows(builder: GraphBuilder, values: str, length: str, path: str) -> str:
+    """Returns the values of every pair of positions, `(1, heads, length, length)`, given those of every distance.
 
-    Rows are copied faster than pairs of positions are looked up. `values` are by distance, `(heads, 2 * length)`, and
-    `length` is `(1,)`, int64. Returns `(1, heads, length, length)`, whose first query begins at distance 0.
+    `values` are `(heads, 2 * length)`, and `length` is `(1,)`, int64. The row of each query has the same values, one
+    place further left than the row after it. Copies of whole rows do this faster than a look-up of each pair: if all
+    rows are repeated in one flat array, which is then cut into rows that are one value shorter, each row moves by one.
     """
     none, one, two = (builder.integers(number) for number in (0, 1, 2))
     all_rest = builder.integers(-1)
@@ -71,27 +74,30 @@ def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
     repeats = builder.node("Concat", [one, length, one], path, axis=0)
     repeated = builder.node("Expand", [builder.node("Unsqueeze", [values, one], path), repeats], path)
     flat = builder.node("Reshape", [repeated, builder.integers(0, -1)], path)
-    # A row less one value: what follows moves left by one, row by row.
     cut = builder.node("Slice", [flat, none, builder.node("Mul", [length, narrow], path), one], path)
     rows = builder.node("Concat", [none, all_rest, narrow], path, axis=0)
-    moved = builder.node("Reshape", [cut, rows], path)
+    shifted = builder.node("Reshape", [cut, rows], path)
+    # The first query's row begins at distance 0.
     start = builder.node("Sub", [length, one], path)
-    found = builder.node("Slice", [moved, start, narrow, two], path)
-    return builder.node("Unsqueeze", [found, none], path)
+    of_pairs = builder.node("Slice", [shifted, start, narrow, two], path)
+    return builder.node("Unsqueeze", [of_pairs, none], path)
 
 
 def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
-    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`."""
+    """Returns what the decoder adds to scores: the sum of position biases and the mask of slots.
+
+    It is `(inputs, heads, groups, rows a group, capacity)`, float32.
+    """
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
     table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
     table_name = builder.constant(f"{module}.weight.by_distance", table)
     path = builder.path(module)
-    near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
-    found = builder.node("Gather", [table_name, near], path, axis=1)
-    by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2, 3, 4])
+    clipped = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
+    heads_first = builder.node("Gather", [table_name, clipped], path, axis=1)
+    by_input = builder.node("Transpose", [heads_first], path, perm=[1, 0, 2, 3, 4])
     return builder.node("Add", [by_input, SELF_ATTENTION_BIAS], path)
 
 
 def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:
-    """Returns biases by distance, `(heads, distances)`: heads first, for so the scores have them."""
+    """Returns biases by distance, `(heads, distances)`. Heads come first, as in attention scores."""
     return np.ascontiguousarray(builder.weights.read(f"{module}.weight")[buckets].T)

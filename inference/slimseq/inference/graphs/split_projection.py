@@ -1,7 +1,8 @@
 """Splits the output projection of a large vocabulary into blocks of columns.
 
-The logits of a block are in a core's cache while its best tokens and its logsumexp are computed. Those of the whole
-vocabulary follow from the blocks', and no step keeps all logits unless the engine asks for them.
+The logits of a block stay in a core's cache while the block's best tokens and logsumexp are computed. The best tokens
+and the logsumexp of the whole vocabulary follow from those of the blocks. No step keeps all logits unless the engine
+asks for them. `slimseq.inference.graphs.export` calls it last, and quantizers do the same with their graphs.
 """
 
 import math
@@ -12,11 +13,12 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 from slimseq.inference.graphs import tensor_names
 from slimseq.inference.graphs.builder import GraphBuilder
 
-# Tokens up to which the projection is one matrix.
+# The largest vocabulary, in tokens, whose projection stays one matrix.
 MAX_WHOLE = 100_000
-# A smaller block has more operators for the same columns, a larger one leaves the cache at fewer rows.
+# Columns of a block, at most. Smaller blocks mean more operators for the same columns; the logits of larger ones exceed
+# the cache already with fewer rows.
 MAX_COLUMNS = 12_288
-# The best tokens of a block are in its groups of so many columns with the highest maxima.
+# Columns of a group. The best tokens of a block are in its groups with the highest maxima.
 GROUP = 32
 
 
@@ -98,24 +100,24 @@ def _add_columns(
 ) -> str:
     """Adds a copy of the projection that computes the logits of some columns; returns their name."""
     # The runtime slices constants when it loads the graph.
-    own = {name: _slice(builder, name, start, stop, -1, path) for name in wide_constants}
+    block_values = {name: _slice(builder, name, start, stop, -1, path) for name in wide_constants}
     for node in projection:
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        inputs = [own.get(name, name) for name in node.input]
-        own[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
-    return own[tensor_names.LOGITS]
+        inputs = [block_values.get(name, name) for name in node.input]
+        block_values[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
+    return block_values[tensor_names.LOGITS]
 
 
 def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], vocabulary: int, columns: int) -> None:
     """Adds the graph's outputs, which follow from those of the blocks (`_add_block`)."""
     path = f"{tensor_names.LM_HEAD}/blocks"
-    kept, group_numbers, found = zip(*blocks, strict=True)
-    all_groups, all_found = f"{path}/groups", f"{path}/found"
+    kept, group_numbers, sums_and_logits = zip(*blocks, strict=True)
+    all_groups, all_sums_and_logits = f"{path}/groups", f"{path}/found"
     builder.node("Concat", kept, path, tensor_names.LOGITS, axis=-1)
     builder.node("Concat", group_numbers, path, all_groups, axis=-1)
-    builder.node("Concat", found, path, all_found, axis=-1)
-    by_block = builder.node("Reshape", [all_found, builder.integers(0, len(blocks), -1)], path)
-    # Each block found its logsumexp, and after it the logits of its best groups.
+    builder.node("Concat", sums_and_logits, path, all_sums_and_logits, axis=-1)
+    by_block = builder.node("Reshape", [all_sums_and_logits, builder.integers(0, len(blocks), -1)], path)
+    # Each block has its logsumexp, and after it the logits of its best groups.
     sums = _slice(builder, by_block, 0, 1, 2, path)
     candidates = _slice(builder, by_block, 1, vocabulary, 2, path)
     rows_of_all = builder.integers(0, -1)
@@ -126,28 +128,33 @@ def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], 
     # A token's number: the first column of its block, of its group in the block, and its place in the group.
     candidate_group = builder.node("Div", [places, group_size], path)
     block = builder.node("Div", [candidate_group, tensor_names.TOP], path)
-    first = builder.node("Mul", [block, builder.integers(columns)], path)
+    block_start = builder.node("Mul", [block, builder.integers(columns)], path)
     group_number = builder.node("GatherElements", [all_groups, candidate_group], path, axis=1)
     group_start = builder.node("Mul", [group_number, group_size], path)
-    first = builder.node("Add", [first, group_start], path)
+    start = builder.node("Add", [block_start, group_start], path)
     place_in_group = builder.node("Mod", [places, group_size], path)
-    builder.node("Add", [first, place_in_group], path, tensor_names.TOP_TOKENS)
+    builder.node("Add", [start, place_in_group], path, tensor_names.TOP_TOKENS)
     block_sums = builder.node("Reshape", [sums, rows_of_all], path)
     _log_sum_exp(builder, block_sums, path, tensor_names.LOG_SUM_EXP)
 
 
 def _add_to_graph(graph: GraphProto, blocks: GraphProto, shapes: Mapping[str, object]) -> None:
-    """Adds the built nodes and constants to a graph, whose constants that nothing reads any more are removed."""
+    """Adds the built nodes and constants to a graph, and removes its constants that no node reads any more."""
     graph.node.extend(blocks.node)
-    read = {name for node in graph.node for name in node.input}
+    names_read = {name for node in graph.node for name in node.input}
     for tensor in list(graph.initializer):
-        if tensor.name not in read:
+        if tensor.name not in names_read:
             graph.initializer.remove(tensor)
     graph.initializer.extend(tensor for tensor in blocks.initializer if tensor.name not in shapes)
 
 
 def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tuple[str, str, str]:
-    """Adds what is kept of so many logits, their best groups, and their logsumexp with the logits of those groups."""
+    """Adds the outputs of one block, whose `logits` are `(rows, count)`.
+
+    Returns:
+        Three names: the logits that the engine asks for, all or none; the numbers of the block's best groups; and the
+        block's logsumexp with the logits of those groups behind it.
+    """
     zero, one, two = builder.integers(0), builder.integers(1), builder.integers(2)
     kept = builder.node("Slice", [logits, zero, tensor_names.LOGIT_COLUMNS, one], path)
     groups = f"{path}/groups"
@@ -160,8 +167,8 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
     builder.node("TopK", [largest, tensor_names.TOP], path, [f"{path}/largest", groups], axis=-1)
     group_indices = builder.node("Unsqueeze", [groups, two], path)
     best = builder.node("GatherND", [grouped, group_indices], path, batch_dims=1)
-    # The runtime goes backwards from the last node of the graph, so it computes all that this one reads before another
-    # block. What is kept is among it, as nothing.
+    # The runtime orders nodes backwards from the last one. So it computes all that the node below reads before another
+    # block begins. The node also reads 0 columns of the kept logits, so that they are copied while they are in cache.
     nothing = _slice(builder, kept, 0, 0, 1, path)
     log_sum_exp = _log_sum_exp(builder, logits, path)
     flat_best = builder.node("Reshape", [best, builder.integers(0, -1)], path)
@@ -169,6 +176,7 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
 
 
 def _log_sum_exp(builder: GraphBuilder, logits: str, path: str, output: str | None = None) -> str:
+    """Adds the logsumexp of logits, `(rows, 1)`: the first logit minus its log-softmax."""
     logarithms = builder.node("LogSoftmax", [logits], path, axis=-1)
     first_logit = _slice(builder, logits, 0, 1, 1, path)
     first_logarithm = _slice(builder, logarithms, 0, 1, 1, path)

@@ -1,7 +1,7 @@
 """Names of the graphs' files, inputs and outputs: the contract between the graph builder and the engine.
 
 The engine imports only this module of `graphs`, so that serving needs no graph library. Some strings differ from the
-names of their constants: graphs that exist already have them.
+names of their constants, because existing graphs have these strings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ CONTRACT = "6"
 PARTS = ("key", "value")
 # The dimension of input positions.
 SOURCE = "source_length"
-# Inputs of a decoder step other than caches.
+# Inputs of a decoder step other than caches. `slimseq.inference.graphs.caches` has their shapes and meaning.
 POSITIONS = "positions"
 CACHE_SLOTS = "places"
 SELF_ATTENTION_BIAS = "own_scores"
@@ -26,7 +26,7 @@ DISTANCES = "distances"
 CROSS_ATTENTION_BIAS = "source_scores"
 TOP = "top"
 LOG_SUM_EXP_ROWS = "normalised"
-LOGIT_COLUMNS = "logit_columns"  # In its place after `split_projection`.
+LOGIT_COLUMNS = "logit_columns"  # In place of `LOG_SUM_EXP_ROWS` after `split_projection`.
 # Outputs of a decoder step other than caches.
 LOGITS = "logits"
 TOP_LOGITS = "top_logits"
@@ -40,7 +40,7 @@ CANDIDATE_SCALES = "candidate_scales"
 # The graph that reads those columns, and its input.
 COLUMNS = "columns.onnx"
 CANDIDATES = "candidates"
-# Prefix of the nodes of the output projection.
+# Prefix of the nodes of the output projection, and the name of its matmul.
 LM_HEAD = "/lm_head"
 LM_HEAD_MATMUL = f"{LM_HEAD}/MatMul"
 # Bias of masked attention scores, as in transformers.
@@ -64,6 +64,7 @@ def past(layer: int, stack: str) -> tuple[str, str]:
 
 
 def present(layer: int, stack: str) -> tuple[str, str]:
+    """Returns the names of a layer's output keys and values, as `past` does for inputs."""
     key, value = (f"present.{layer}.{stack}.{part}" for part in PARTS)
     return key, value
 

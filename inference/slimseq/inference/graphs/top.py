@@ -1,14 +1,19 @@
-"""Adds the best tokens and the logsumexp of the logits to the decoder graph."""
+"""Adds the best tokens and the logsumexp of the logits to the decoder graph.
+
+Search methods then read a few numbers a row in place of all logits. `split_projection` computes both block by block for
+large vocabularies.
+"""
 
 from onnx import TensorProto, helper
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.tensor_names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 
-# At least as many blocks as a search needs tokens, and blocks large enough for vector instructions.
+# At least so many blocks, which is more than a usual search needs tokens.
 MIN_BLOCKS = 16
+# Sizes of blocks, in tokens: large enough for vector instructions.
 BLOCK_SIZES = range(32, 257)
-# The block size is chosen for this number of tokens a row: what 4 beams need.
+# The block size is chosen for this number of best tokens a row: what 4 beams need, twice as many and two more.
 USUAL_TOP = 10
 
 
@@ -25,15 +30,16 @@ def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
         return
     last, blocks = builder.integers(2), builder.integers(vocabulary // size)
     width = builder.integers(size)
-    split = builder.node("Reshape", [LOGITS, builder.integers(-1, vocabulary // size, size)], path)
-    largest = builder.node("ReduceMax", [split, last], path, keepdims=0)
+    blocks_of_logits = builder.node("Reshape", [LOGITS, builder.integers(-1, vocabulary // size, size)], path)
+    largest = builder.node("ReduceMax", [blocks_of_logits, last], path, keepdims=0)
     count = builder.node("Min", [TOP, blocks], path)
     block_maxima, block_numbers = f"{path}/blocks/logits", f"{path}/blocks/numbers"
     builder.node("TopK", [largest, count], path, [block_maxima, block_numbers], axis=-1)
     indices = builder.node("Unsqueeze", [block_numbers, last], path)
-    candidates = builder.node("GatherND", [split, indices], path, batch_dims=1)
+    candidates = builder.node("GatherND", [blocks_of_logits, indices], path, batch_dims=1)
     flat_candidates = builder.node("Reshape", [candidates, builder.integers(0, -1)], path)
-    # Places among the candidates: those of one block follow each other.
+    # Places among the candidates, in which the tokens of one block follow each other. A token's number is the number of
+    # its block times the size, and its place in the block.
     places = f"{path}/places"
     builder.node("TopK", [flat_candidates, TOP], path, [TOP_LOGITS, places], axis=-1)
     candidate_block = builder.node("Div", [places, width], path)
@@ -46,7 +52,8 @@ def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
 def add_log_sum_exp(builder: GraphBuilder) -> None:
     """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` if `LOG_SUM_EXP_ROWS` is 0."""
     path = "/normalisers"
-    # Logit minus log-softmax is the logsumexp, for any token. The kernel of ReduceLogSumExp is slow.
+    # A logit minus its log-softmax is the logsumexp, for any token: the first one here. The kernel of
+    # ReduceLogSumExp is slow. An `If` has a graph for each of its cases.
     first = [builder.integers(0), builder.integers(1), builder.integers(1)]
     wanted = helper.make_graph(
         [
@@ -80,4 +87,5 @@ def add_log_sum_exp(builder: GraphBuilder) -> None:
 def block_size(vocabulary: int) -> int | None:
     """Returns the number of tokens of each block; None if the vocabulary cannot be split evenly."""
     possible = [size for size in BLOCK_SIZES if vocabulary % size == 0 and vocabulary // size >= MIN_BLOCKS]
+    # `TopK` reads one maximum a block, and then all logits of as many blocks as tokens are needed.
     return min(possible, key=lambda size: vocabulary // size + USUAL_TOP * size, default=None)

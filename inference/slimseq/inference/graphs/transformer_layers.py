@@ -14,7 +14,7 @@ from slimseq.models_store.errors import BadSource
 def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0) -> str:
     """Adds a linear layer, with its bias if it has one: `(..., inputs)` to `(..., outputs)`, float32.
 
-    A factor of the outputs is multiplied into the weights at export.
+    `factor` multiplies the outputs. It is part of the stored weights, so it costs nothing at run time.
     """
     path = builder.path(module)
     outputs = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
@@ -26,13 +26,14 @@ def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0)
 def recurrent_cell(builder: GraphBuilder, states: str, names: Cell, cache: str) -> str:
     """Adds one step of a simpler simple recurrent unit, as `Cell` says; returns a value like `states`, `(rows, width)`.
 
-    `cache` is the name of the state before, `(rows, width)`. It is read before the new one is written, so that both may
-    share their memory.
+    `cache` is the name of the previous state, `(rows, width)`. The graph reads it before it writes the new state, so
+    that both may share their memory.
     """
     path = builder.path(names.forget.rpartition(".")[0])
-    share = builder.node("Sigmoid", [linear(builder, states, names.forget)], path)
+    # `forget * cache + (1 - forget) * new`, written as `forget * (cache - new) + new`.
+    forget = builder.node("Sigmoid", [linear(builder, states, names.forget)], path)
     new = linear(builder, states, names.input)
-    kept = builder.node("Mul", [share, builder.node("Sub", [cache, new], path)], path)
+    kept = builder.node("Mul", [forget, builder.node("Sub", [cache, new], path)], path)
     state = builder.node("Add", [kept, new], path, decoder_caches([cache])[cache])
     return builder.node("Relu", [state], path)
 
@@ -54,9 +55,10 @@ def activate(builder: GraphBuilder, states: str, function: str, path: str) -> st
 def attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
     """Adds scaled dot-product attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
 
-    The query, scaled already, and the result are `(rows, heads, ..., queries, width)`, the key is `(rows, heads, ...,
-    width, keys)`, the value `(rows, heads, ..., keys, width)`, and `added`, the bias of the scores, `(rows or 1, heads
-    or 1, ..., queries or 1, keys)`.
+    - `query`, scaled already, and the result: `(rows, heads, ..., queries, width)`.
+    - `key`: `(rows, heads, ..., width, keys)`.
+    - `value`: `(rows, heads, ..., keys, width)`.
+    - `added`, the bias of the scores: `(rows or 1, heads or 1, ..., queries or 1, keys)`.
     """
     scores = builder.node("MatMul", [query, key], path)
     if added is not None:
@@ -71,8 +73,9 @@ def attend_in_groups(builder: GraphBuilder, query: str, caches: tuple[str, str],
     one row is a matrix-vector product, which reads the matrix in place: half the time for caches larger than the
     second-level cache, a little more time for smaller ones. The engine chooses the groups at run time.
 
-    The query, scaled already, and the result are `(inputs, heads, groups, rows a group, width)`, both caches `(inputs,
-    heads, 1, keys, width)`, and `added` is `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
+    - `query`, scaled already, and the result: `(inputs, heads, groups, rows a group, width)`.
+    - `caches`, keys and values: both `(inputs, heads, 1, keys, width)`.
+    - `added`, the bias of the scores: `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
     """
     key = builder.node("Transpose", [caches[0]], path, perm=[0, 1, 2, 4, 3])
     return attend(builder, query, key, caches[1], added, path)
@@ -90,8 +93,8 @@ def masked_scores(builder: GraphBuilder, mask: str) -> str:
 def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shared: bool, output: str) -> None:
     """Adds the output projection: states `(rows, width)` to the logits `output`, `(rows, vocabulary)`.
 
-    If it shares its bytes with the embedding `table`, `(vocabulary, width)`, the runtime transposes the matrix when it
-    loads the graph. Otherwise a transposed copy is stored.
+    If the projection `is_shared`, it reads the bytes of the embedding `table`, `(vocabulary, width)`, and the runtime
+    transposes the matrix when it loads the graph. Otherwise a transposed copy is stored.
     """
     if is_shared:
         matrix = builder.node("Transpose", [builder.weight(table)], LM_HEAD, perm=[1, 0])

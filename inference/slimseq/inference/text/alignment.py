@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
-from slimseq.inference.text.formats.tags import Span
+from slimseq.inference.text.formats.tags import InlineElement
 from slimseq.inference.text.passes import Passes, StagedPasses
 from slimseq.inference.text.sentences import Segment
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
@@ -23,7 +23,7 @@ PLACEHOLDER = "X"
 MIN_CHARACTERS = 20
 
 
-def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Span[Any]]) -> list[Segment]:
+def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[InlineElement[Any]]) -> list[Segment]:
     """Returns the segments of a text with the parts of its inline elements that are in each."""
     found, end = [], 0
     for segment in segments:

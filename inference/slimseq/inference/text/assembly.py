@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """Text to append to an output. `index` is the position of the text in the request."""
 
     index: int
@@ -85,11 +85,11 @@ class Assembly:
             self._text_of_row += [index] * len(text.segments)
         self._rows = [GrowingRow(new_stream(), stops) for _ in self._text_of_row]
 
-    def begin(self) -> list[Piece]:
+    def begin(self) -> list[TextPiece]:
         rowless = [index for index, text in enumerate(self._texts) if not text.segmented.segments]
         return [piece for index in rowless for piece in self._advance(index)]
 
-    def on_token(self, row: int, token: int) -> list[Piece]:
+    def on_token(self, row: int, token: int) -> list[TextPiece]:
         growing = self._rows[row]
         if growing.is_complete or row in self._held:
             return []
@@ -99,11 +99,11 @@ class Assembly:
             growing.push(token)
         return self._advance(self._text_of_row[row])
 
-    def on_row(self, row: int, output: TextOutput) -> list[Piece]:
+    def on_row(self, row: int, output: TextOutput) -> list[TextPiece]:
         self._rows[row].finish(output.text)
         return self._advance(self._text_of_row[row])
 
-    def _advance(self, index: int) -> list[Piece]:
+    def _advance(self, index: int) -> list[TextPiece]:
         text = self._texts[index]
         segments = text.segmented.segments
         added = ""
@@ -122,7 +122,7 @@ class Assembly:
         else:
             added += "" if text.is_complete else text.segmented.after
             text.is_complete = True
-        return [Piece(index, added)] if added else []
+        return [TextPiece(index, added)] if added else []
 
 
 def certain(text: str, stops: Sequence[str]) -> str:
@@ -172,10 +172,10 @@ class DocumentAssembly:
         self._outputs[row] = output
         self._of_row[row].missing -= 1
 
-    def on_token(self, row: int, token: int) -> list[Piece]:
+    def on_token(self, row: int, token: int) -> list[TextPiece]:
         return []
 
-    def on_row(self, row: int, output: TextOutput) -> list[Piece]:
+    def on_row(self, row: int, output: TextOutput) -> list[TextPiece]:
         self.add(row, output)
         return self.write()
 
@@ -184,7 +184,7 @@ class DocumentAssembly:
         """Whether `write` has pieces to send: at first those that need no rows."""
         return self._sent < len(self._waiting) and not self._waiting[self._sent].missing
 
-    def write(self, check: Check = unchecked) -> list[Piece]:
+    def write(self, check: Check = unchecked) -> list[TextPiece]:
         """Returns the pieces to send: the sections that are complete. It may take long."""
         pieces = []
         while self.is_next_complete:
@@ -195,7 +195,7 @@ class DocumentAssembly:
             else:
                 text = next_one.section.write(self._translations(next_one)).text
             if text:
-                pieces.append(Piece(next_one.document, text))
+                pieces.append(TextPiece(next_one.document, text))
             self._sent += 1
         return pieces
 

@@ -21,7 +21,7 @@ _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 
 
 @dataclass(frozen=True)
-class Part:
+class SentencePart:
     """A part of a sentence: its words with their spans if it has any, and what is before and after them."""
 
     before: str
@@ -29,7 +29,7 @@ class Part:
     after: str = ""
 
 
-def all_clauses(sentence: ProtectedSentence) -> list[Part]:
+def all_clauses(sentence: ProtectedSentence) -> list[SentencePart]:
     """Returns all clauses of a sentence. Short ones are part of the next one."""
     fewest = max(MIN_WORDS, math.ceil(len(sentence.text.split()) / MAX_CLAUSES))
     cuts: list[int] = []
@@ -41,12 +41,12 @@ def all_clauses(sentence: ProtectedSentence) -> list[Part]:
     return _cut_at(sentence, cuts)
 
 
-def parts_with(sentence: ProtectedSentence, lost: Collection[int]) -> list[Part]:
+def parts_with(sentence: ProtectedSentence, lost: Collection[int]) -> list[SentencePart]:
     """Returns the clauses of lost spans and what is between them, or what is around the spans of a single clause."""
     return _clauses_with(sentence, lost) or parts_around(sentence, _with_tags(sentence, lost), MIN_WORDS)
 
 
-def parts_around(sentence: ProtectedSentence, lost: Sequence[int], fewest_words: int = 0) -> list[Part]:
+def parts_around(sentence: ProtectedSentence, lost: Sequence[int], fewest_words: int = 0) -> list[SentencePart]:
     """Returns some spans of a sentence, at least one, and the parts between them.
 
     A span other than a tag stays in its part where fewer words would be between it and the span before, such as
@@ -59,18 +59,18 @@ def parts_around(sentence: ProtectedSentence, lost: Sequence[int], fewest_words:
         if span.kind is SpanKind.TAG or len(sentence.text[start : span.start].split()) >= fewest_words:
             parted.append(index)
             start = span.end
-    parts: list[Part] = []
+    parts: list[SentencePart] = []
     start = 0
     for index in parted or lost[:1]:
         span = sentence.spans[index]
         possessive = POSSESSIVE.match(sentence.text, span.end)
         after = possessive[0] if possessive else ""
-        parts += [_part(sentence, start, span.start), Part(sentence.renderings[index].text + after)]
+        parts += [_part(sentence, start, span.start), SentencePart(sentence.renderings[index].text + after)]
         start = span.end + len(after)
     return [*parts, _part(sentence, start, len(sentence.text))]
 
 
-def _clauses_with(sentence: ProtectedSentence, lost: Collection[int]) -> list[Part]:
+def _clauses_with(sentence: ProtectedSentence, lost: Collection[int]) -> list[SentencePart]:
     """Returns the parts of a sentence before, between and after the clauses of some of its spans.
 
     Returns none if the sentence has no clause that can be set apart.
@@ -93,7 +93,7 @@ def _clause_ends(sentence: ProtectedSentence) -> list[int]:
     return [end for end in ends if not any(span.start < end < span.end for span in sentence.spans)]
 
 
-def _cut_at(sentence: ProtectedSentence, places: Sequence[int]) -> list[Part]:
+def _cut_at(sentence: ProtectedSentence, places: Sequence[int]) -> list[SentencePart]:
     return [_part(sentence, start, end) for start, end in pairwise([0, *places, len(sentence.text)])]
 
 
@@ -103,17 +103,17 @@ def _with_tags(sentence: ProtectedSentence, lost: Collection[int]) -> list[int]:
     return sorted(tags.union(lost)) if tags.intersection(lost) else sorted(lost)
 
 
-def _part(sentence: ProtectedSentence, start: int, end: int) -> Part:
+def _part(sentence: ProtectedSentence, start: int, end: int) -> SentencePart:
     text = sentence.text[start:end]
     places = [index for index, span in enumerate(sentence.spans) if start <= span.start and span.end <= end]
     spans = [sentence.spans[index].moved(-start) for index in places]
     renderings = [sentence.renderings[index] for index in places]
     if not has_unprotected_words(text, spans):
-        return Part(insert_renderings(text, spans, renderings))
+        return SentencePart(insert_renderings(text, spans, renderings))
     edges = [edge for span in spans for edge in (span.start, span.end)]
     words = WORDS.search(text)
     if words is not None:
         edges += words.span()
     first, last = min(edges), max(edges)
     own = ProtectedSentence(text[first:last], [span.moved(-first) for span in spans], renderings)
-    return Part(text[:first], own, text[last:])
+    return SentencePart(text[:first], own, text[last:])

@@ -21,7 +21,7 @@ from slimseq.inference.text.abbreviations import write_in_full
 from slimseq.inference.text.localization import Rendering, insert_renderings, is_exact, render_each
 from slimseq.inference.text.masking import Masked, ProtectedSentence
 from slimseq.inference.text.numbers import typed
-from slimseq.inference.text.parts import WORDS, Part, all_clauses, parts_around, parts_with
+from slimseq.inference.text.parts import WORDS, SentencePart, all_clauses, parts_around, parts_with
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
 from slimseq.inference.tokenizer import Encoding
 
@@ -274,7 +274,7 @@ class MaskedPasses(StagedPasses):
         self._chosen = sorted({*self._chosen, *lost})
         return self._sentence.masked(self._chosen, NUMBERS)
 
-    def _parts(self, lost: set[int]) -> list[Part]:
+    def _parts(self, lost: set[int]) -> list[SentencePart]:
         if self._partings == MAX_PARTINGS:
             return parts_around(self._sentence, range(len(self._sentence.spans)))
         return parts_with(self._sentence, lost)
@@ -286,7 +286,7 @@ class PartPasses(Passes):
     `generated` has the outputs of the whole sentence so far, whose tokens count too.
     """
 
-    def __init__(self, parts: Sequence[Part], generated: Sequence[TextOutput], partings: int) -> None:
+    def __init__(self, parts: Sequence[SentencePart], generated: Sequence[TextOutput], partings: int) -> None:
         super().__init__()
         self._parts = parts
         self._generated = generated

@@ -16,7 +16,7 @@ from slimseq.inference.text.errors import InvalidPrompt, MarkupTooComplex, Unclo
 from slimseq.inference.text.formats.document import MAX_PIECES, Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
-from slimseq.inference.text.formats.tags import Span, atoms_of
+from slimseq.inference.text.formats.tags import InlineElement, atoms_of
 from slimseq.inference.text.glossary import Glossary, read_glossaries
 from slimseq.inference.text.insertion import InsertionPasses
 from slimseq.inference.text.language import choose_languages, language_pair
@@ -104,11 +104,11 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
             raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
         glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts = prompt.texts
-    spans: Iterable[list[Span[Any]]] = repeat([])
+    spans: Iterable[list[InlineElement[Any]]] = repeat([])
     if planned.documents is not None:
         sections = [section for document in planned.documents for section in document.sections]
         texts = [passage.text for section in sections for passage in section.passages]
-        spans = [passage.elements for section in sections for passage in section.passages]
+        spans = [passage.elements_to_find for section in sections for passage in section.passages]
     rows = 0
     planned.find_names = partial(find_names, alphabet=generator.tokenizer.alphabet, source=source, target=target)
 

@@ -15,7 +15,7 @@ from slimseq.inference.text.names import misspelled_names, with_names
 from slimseq.inference.text.passes import Passes, PassesSideBySide, SentencePasses, SinglePass
 from slimseq.inference.text.rows import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
-from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
+from slimseq.inference.text.warnings import REPAIRABLE, TextWarning, WarningKind, is_repairable, output_warnings
 from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 
@@ -31,7 +31,7 @@ def plan_repair(
     generator: TextGenerator,
     planned: Plan,
     rows: Sequence[TextOutput],
-    warnings: Sequence[Sequence[OutputWarning]],
+    warnings: Sequence[Sequence[TextWarning]],
     check: Check = unchecked,
 ) -> Plan:
     """Returns the plan whose passes try rows again, given the outputs of all rows and the warnings about the texts."""
@@ -120,7 +120,7 @@ def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKi
 
 def generate_all(
     generator: TextGenerator, planned: Plan, batch_rows: int
-) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
+) -> tuple[list[TextOutput], list[list[TextWarning]]]:
     """Returns the outputs of a plan as `run_all` generates them, repaired, and the warnings that stay."""
     rows = run_all(generator, planned, batch_rows).in_order
     outputs, warnings = planned.checked(rows)

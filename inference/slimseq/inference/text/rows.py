@@ -21,7 +21,7 @@ from slimseq.inference.text.names import NameFinder, lost_names, misspelled_name
 from slimseq.inference.text.passes import Input, Passes
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, unchecked
 from slimseq.inference.text.spans import overlaps
-from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
+from slimseq.inference.text.warnings import Compared, TextWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
@@ -131,7 +131,7 @@ class Plan:
 
     def checked(
         self, rows: Sequence[TextOutput], check: Check = unchecked
-    ) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
+    ) -> tuple[list[TextOutput], list[list[TextWarning]]]:
         """Returns the output of each text, and the warnings about it, given the outputs of the rows."""
         outputs, warnings = self.assemble(rows, check), []
         for text, parts, output in zip(self.plain, self.compared(rows, outputs), outputs, strict=True):
@@ -141,7 +141,7 @@ class Plan:
                 warnings[-1].append(untranslated(output.untranslated))
         return self.with_alternatives(rows, outputs, check), warnings
 
-    def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
+    def needs_repair(self, warnings: Sequence[Sequence[TextWarning]]) -> bool:
         return self.prompt.repair and any(map(is_repairable, warnings))
 
     def with_alternatives(

@@ -61,7 +61,7 @@ _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
 @dataclass(frozen=True)
-class OutputWarning:
+class TextWarning:
     """What may be wrong with an output. The detail is a sentence in English, and may quote source and output."""
 
     kind: WarningKind
@@ -85,7 +85,7 @@ class Compared(NamedTuple):
     parts: tuple["Compared", ...] = ()
 
 
-def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[OutputWarning]:
+def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[TextWarning]:
     """Returns the warnings about an output, at most one of a kind: of a text, and of its sentences or its summary.
 
     `languages` are the source language of the model, and the target language of a translation; they may be unknown.
@@ -113,16 +113,16 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         found["date"] = f"Not in the text: {_named(dates)}." if dates else None
         misspelled = [name for part in parts for name in part.names]
         found["lost"] = f"Misspelled in the output: {_named(misspelled)}." if misspelled else None
-    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
+    return [TextWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
 
 
-def is_repairable(warnings: Sequence[OutputWarning]) -> bool:
+def is_repairable(warnings: Sequence[TextWarning]) -> bool:
     return any(each.kind in REPAIRABLE for each in warnings)
 
 
-def untranslated(texts: Sequence[str]) -> OutputWarning:
+def untranslated(texts: Sequence[str]) -> TextWarning:
     """Returns the warning about parts of a document that stayed as they were."""
-    return OutputWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
+    return TextWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
 
 
 def _first(found: Sequence[str | None]) -> str | None:

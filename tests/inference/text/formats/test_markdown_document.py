@@ -3,7 +3,7 @@ import pytest
 from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
-from slimseq.inference.text.formats.passages import MAX_SPANS
+from slimseq.inference.text.formats.passages import MAX_ELEMENTS
 from tests.inference.text.formats.translators import output, rewritten, upper
 from tests.inference.text.samples import tables_of
 
@@ -38,7 +38,7 @@ def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
         ("one  \ntwo\\\nthree", ["one two three"]),
         ("The **red\nhouse** is old", ["The red house is old"]),
         ("---\n\nNo front matter\n\n---\n", ["No front matter"]),
-        ("a **b** " * (MAX_SPANS + 1), ["a", "b"] * (MAX_SPANS + 1)),
+        ("a **b** " * (MAX_ELEMENTS + 1), ["a", "b"] * (MAX_ELEMENTS + 1)),
     ],
 )
 def test_a_line_break_within_a_sentence_is_a_space(markdown: str, texts: list[str]) -> None:

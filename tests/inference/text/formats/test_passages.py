@@ -1,7 +1,7 @@
 import pytest
 
 from slimseq.inference.text.formats.html_document import read_html
-from slimseq.inference.text.formats.passages import MAX_CHARACTERS, MAX_SPANS
+from slimseq.inference.text.formats.passages import MAX_CHARACTERS, MAX_ELEMENTS
 from tests.inference.text.formats.translators import output, rewritten
 from tests.inference.text.samples import tables_of
 
@@ -26,7 +26,7 @@ def filled(html: str, translation: str, *found: str) -> str:
         # What has another line break, and what is not closed here parts texts.
         ("<pre>one <b>two</b></pre>", ["one", "two"]),
         ("<b>one <p>two</p> three</b>", ["one", "two", "three"]),
-        ("a " + "<i>b</i> c " * (MAX_SPANS + 1), ["a", *["b", "c"] * (MAX_SPANS + 1)]),
+        ("a " + "<i>b</i> c " * (MAX_ELEMENTS + 1), ["a", *["b", "c"] * (MAX_ELEMENTS + 1)]),
         ("a <b>b</b> " + "c" * MAX_CHARACTERS, ["a", "b", "c" * MAX_CHARACTERS]),
     ],
 )

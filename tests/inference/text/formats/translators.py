@@ -62,5 +62,5 @@ def rewritten(document: Document, translate: Translator) -> Written:
 
 
 def _aligned(passage: Passage[Any], text: str) -> TextOutput:
-    scores = [Score(span.start, span.end, 1.0, element) for element, span in enumerate(passage.elements)]
+    scores = [Score(element.start, element.end, 1.0, index) for index, element in enumerate(passage.elements_to_find)]
     return TextOutput(text, "eos", 1, 1, False, scores=tuple(scores))

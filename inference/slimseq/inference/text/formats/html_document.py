@@ -19,8 +19,8 @@ from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.document import MAX_PIECES, Document, Section, Written, check_pieces
 from slimseq.inference.text.formats.passages import (
+    InlinePart,
     Kind,
-    Part,
     Passage,
     find_passages,
     separate_passages,
@@ -108,7 +108,7 @@ class _Reader:
         self._characters = 0
         self._pieces = 0
         # The texts and the inline tags since the last other tag.
-        self._parts: list[Part[str]] = []
+        self._parts: list[InlinePart[str]] = []
         # An inline element that is not translated, while it is open, and its source so far.
         self._atom: _Element | None = None
         self._atom_source: list[str] = []
@@ -146,7 +146,7 @@ class _Reader:
 
     def _add_inline(self, source: str, kind: Kind, tag: str = "", text: str = "") -> None:
         if self._atom is None:
-            self._parts.append(Part([source], text, kind, tag))
+            self._parts.append(InlinePart([source], text, kind, tag))
         else:
             self._atom_source.append(source)
 

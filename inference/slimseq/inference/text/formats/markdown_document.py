@@ -24,7 +24,7 @@ from slimseq.inference.text.formats.markdown_syntax import (
     parse,
     write_tokens,
 )
-from slimseq.inference.text.formats.passages import Kind, Part, Passage, find_passages
+from slimseq.inference.text.formats.passages import InlinePart, Kind, Passage, find_passages
 
 # Limits of a document. At them, nothing but markup takes about ten seconds of CPU time to read and to write.
 MAX_CHARACTERS, MAX_CONTENTS = 100_000, 10_000
@@ -239,7 +239,7 @@ def _inline_token(children: list[Token]) -> Token:
     return Token("inline", "", 0, children=children)
 
 
-def _parts(tokens: Sequence[Token]) -> Iterator[Part[Token]]:
+def _parts(tokens: Sequence[Token]) -> Iterator[InlinePart[Token]]:
     index = 0
     while index < len(tokens):
         token = tokens[index]
@@ -247,37 +247,37 @@ def _parts(tokens: Sequence[Token]) -> Iterator[Part[Token]]:
         if token.type == "text":
             yield from _text_parts(token.content, is_first=index == 1)
         elif token.type == "softbreak":
-            yield Part([token], kind="line")
+            yield InlinePart([token], kind="line")
         elif token.type == "hardbreak":
-            yield Part([token], kind="break")
+            yield InlinePart([token], kind="break")
         elif token.info == "auto" and token.nesting > 0:
             index += 2
-            yield Part(tokens[index - 3 : index], kind="atom")
+            yield InlinePart(tokens[index - 3 : index], kind="atom")
         elif token.type == "html_inline":
             last, kind, tag = _inline_html(tokens, index - 1)
-            yield Part(tokens[index - 1 : last + 1], kind=kind, tag=tag)
+            yield InlinePart(tokens[index - 1 : last + 1], kind=kind, tag=tag)
             index = last + 1
         elif token.nesting:
-            yield Part([token], kind="start" if token.nesting > 0 else "end", tag=token.tag)
+            yield InlinePart([token], kind="start" if token.nesting > 0 else "end", tag=token.tag)
         else:
-            yield Part([token], kind="atom")
+            yield InlinePart([token], kind="atom")
 
 
-def _text_parts(text: str, *, is_first: bool) -> Iterator[Part[Token]]:
+def _text_parts(text: str, *, is_first: bool) -> Iterator[InlinePart[Token]]:
     """Yields a text without what GitHub reads in texts: boxes of tasks, kinds of alerts, footnotes."""
     position = 0
     if is_first and (mark := _BOX_OR_ALERT.match(text)):
         position = mark.end()
-        yield Part([_markup_token(mark[0])], kind="separator")
+        yield InlinePart([_markup_token(mark[0])], kind="separator")
     for footnote in _FOOTNOTE.finditer(text, position):
         is_definition = is_first and footnote.start() == 0 and text.startswith(":", footnote.end())
         end = footnote.end() + is_definition
         if position < footnote.start():
-            yield Part([_text_token(text[position : footnote.start()])], text[position : footnote.start()])
-        yield Part([_markup_token(text[footnote.start() : end])], kind="separator" if is_definition else "atom")
+            yield InlinePart([_text_token(text[position : footnote.start()])], text[position : footnote.start()])
+        yield InlinePart([_markup_token(text[footnote.start() : end])], kind="separator" if is_definition else "atom")
         position = end
     if position < len(text):
-        yield Part([_text_token(text[position:])], text[position:])
+        yield InlinePart([_text_token(text[position:])], text[position:])
 
 
 def _inline_html(tokens: Sequence[Token], index: int) -> tuple[int, Kind, str]:

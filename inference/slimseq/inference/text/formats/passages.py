@@ -1,7 +1,8 @@
 """The passages of a paragraph: sentences with inline markup, which are translated whole.
 
-A model translates a passage without its tags; `tags` puts them back. Code and images are atoms: each is one character
-of the text, which must come back as it is. `html_document` and `markdown_document` read the parts of a paragraph.
+`html_document` and `markdown_document` read a paragraph as parts: texts, tags and line breaks. `find_passages` makes
+passages of the parts. A model translates a passage without its tags, and `tags` puts them back. Code and images are
+atoms: each is one character of the passage's text, which must come back as it is.
 """
 
 import re
@@ -13,80 +14,88 @@ from typing import Generic, Literal
 import numpy as np
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.formats.tags import ATOMS, WORD, Piece, Span, TagRestorer
+from slimseq.inference.text.formats.tags import ATOMS, WORD, InlineElement, Markup, TagRestorer
 
-# Limits of a passage: each piece of markup is compared with each word.
-MAX_SPANS = len(ATOMS)
+# Limits of a passage: each inline element is compared with each word. There is one atom for each element at least.
+MAX_ELEMENTS = len(ATOMS)
 MAX_CHARACTERS = 2000
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 # Characters of one call that replaces spaces, which holds the interpreter lock: a few milliseconds.
 WINDOW_CHARACTERS = 50_000
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"\u2019\u201d)\]]*\s*$")
-# `mark` is markup without words, such as a comment. `line` is a line break that reads as a space, `break` one that is
-# seen. `separator` is markup between texts that have nothing to do with each other.
+# `start` and `end` are the tags of an inline element. `atom` is code or an image. `mark` is markup without words, such
+# as a comment. `line` is a line break of the source that reads as a space, `break` one that readers see. `separator` is
+# markup between texts that have nothing to do with each other.
 Kind = Literal["text", "start", "end", "atom", "mark", "line", "break", "separator"]
 
 
 @dataclass
-class Part(Generic[Piece]):
-    """A text between two tags, with references resolved, or an inline tag. A start and its end have the same `tag`."""
+class InlinePart(Generic[Markup]):
+    """A part of a paragraph: a text between two tags, with references resolved, or one tag.
 
-    markup: Sequence[Piece]
+    `text` is empty unless `kind` is "text", or a "mark" that reads as a space. A start and its end have the same `tag`.
+    """
+
+    markup: Sequence[Markup]
     text: str = ""
     kind: Kind = "text"
     tag: str = ""
 
 
 @dataclass
-class Passage(Generic[Piece]):
-    """A text with references resolved, and the inline elements in it."""
+class Passage(Generic[Markup]):
+    """A text with references resolved, and the outermost inline elements in it. `write_text` escapes a text."""
 
     text: str
-    write_text: Callable[[str], Piece]
-    spans: list[Span[Piece]] = field(default_factory=list)
+    write_text: Callable[[str], Markup]
+    outermost: list[InlineElement[Markup]] = field(default_factory=list)
 
     @property
-    def elements(self) -> list[Span[Piece]]:
+    def elements_to_find(self) -> list[InlineElement[Markup]]:
         """The elements to find in a translation: with more than atoms, and less than all of the element around them."""
-        root = Span[Piece]((), (), 0, len(self.text), self.spans)
-        pairs = [(span, outer) for outer in root.walk() for span in outer.spans]
-        parts = [span for span, outer in pairs if (span.start, span.end) != (outer.start, outer.end)]
-        return [span for span in parts if self.text[span.start : span.end].strip(ATOMS + " ")]
+        root = InlineElement[Markup]((), (), 0, len(self.text), self.outermost)
+        pairs = [(child, parent) for parent in root.walk() for child in parent.children]
+        smaller = [child for child, parent in pairs if (child.start, child.end) != (parent.start, parent.end)]
+        return [element for element in smaller if self.text[element.start : element.end].strip(ATOMS + " ")]
 
-    def fill(self, translation: TextOutput) -> list[Piece]:
+    def fill(self, translation: TextOutput) -> list[Markup]:
         """Returns the translation of the text with its markup."""
-        if not self.spans:
+        if not self.outermost:
             # The passage has no atoms: a character that looks like one is one of the user's.
             return [self.write_text(translation.text)]
-        found = {id(span): np.zeros(len(translation.text)) for span in self.elements}
-        by_element = list(found.values())
+        scores = {id(element): np.zeros(len(translation.text)) for element in self.elements_to_find}
+        by_index = list(scores.values())
         for score in translation.scores:
-            by_element[score.element][score.start : score.end] = score.value
-        restorer = TagRestorer(self.text, translation.text, found, self.write_text)
-        return list(restorer.restore(self.spans, (0, len(self.text)), (0, len(translation.text))))
+            by_index[score.element][score.start : score.end] = score.value
+        restorer = TagRestorer(self.text, translation.text, scores, self.write_text)
+        return list(restorer.restore(self.outermost, (0, len(self.text)), (0, len(translation.text))))
 
 
-def find_passages(parts: Sequence[Part[Piece]], write_text: Callable[[str], Piece]) -> Iterator[Piece | Passage[Piece]]:
+def find_passages(
+    parts: Sequence[InlinePart[Markup]], write_text: Callable[[str], Markup]
+) -> Iterator[Markup | Passage[Markup]]:
     """Yields the passages of a paragraph, and the markup between them, which is kept. `write_text` escapes a text."""
     for is_kept, group in groupby(_with_breaks(parts), lambda part: part.kind in ("separator", "break")):
         run = list(group)
         if is_kept:
-            yield from (piece for part in run for piece in part.markup)
-        elif (passage := _joint_passage(run, write_text)) is None:
-            for piece in separate_passages(run, write_text):
-                if isinstance(piece, Passage):
-                    piece.text = with_single_spaces(piece.text)
-                yield piece
-        else:
+            yield from (markup for part in run for markup in part.markup)
+            continue
+        passage = _joint_passage(run, write_text)
+        if passage is not None:
             first, last = run[0].text, run[-1].text
             yield write_text(first[: len(first) - len(first.lstrip())])
             yield passage
             yield write_text(last[len(last.rstrip()) :])
+            continue
+        for piece in separate_passages(run, write_text):
+            if isinstance(piece, Passage):
+                piece.text = with_single_spaces(piece.text)
+            yield piece
 
 
 def separate_passages(
-    parts: Sequence[Part[Piece]], write_text: Callable[[str], Piece]
-) -> Iterator[Piece | Passage[Piece]]:
+    parts: Sequence[InlinePart[Markup]], write_text: Callable[[str], Markup]
+) -> Iterator[Markup | Passage[Markup]]:
     """Yields each text as a passage of its own, with its spaces and line breaks, and all markup between them."""
     for part in _join_texts(parts):
         content = part.text.strip()
@@ -117,105 +126,149 @@ def with_single_spaces(text: str) -> str:
     return "".join(pieces)
 
 
-def _with_breaks(parts: Iterable[Part[Piece]]) -> list[Part[Piece]]:
+def _with_breaks(parts: Iterable[InlinePart[Markup]]) -> list[InlinePart[Markup]]:
     """Returns parts in which each line break is a space, or a mark within a sentence, or separates sentences."""
-    decided: list[Part[Piece]] = []
+    decided: list[InlinePart[Markup]] = []
     parts = _join_texts(parts)
+    # How many inline elements are open.
     depth = 0
     for index, part in enumerate(parts):
-        depth += (part.kind == "start") - (part.kind == "end")
-        if part.kind == "line":
-            is_first = index > 0 and parts[index - 1].kind == "separator"
-            is_end = is_first or _ENDS_SENTENCE.search(_text_beside(parts, index, -1))
-            part = Part(part.markup, kind="break") if is_end and depth == 0 else Part(part.markup, " ")
+        if part.kind == "start":
+            depth += 1
+        elif part.kind == "end":
+            depth -= 1
+        elif part.kind == "line":
+            is_after_separator = index > 0 and parts[index - 1].kind == "separator"
+            is_end = is_after_separator or _ENDS_SENTENCE.search(_text_beside(parts, index, -1))
+            part = InlinePart(part.markup, kind="break") if is_end and depth == 0 else InlinePart(part.markup, " ")
         elif part.kind == "break" and depth == 0:
             before, after = _text_beside(parts, index, -1), _text_beside(parts, index, 1)
             if after[:1].islower() and has_words(before) and not _ENDS_SENTENCE.search(before):
-                part = Part(part.markup, " ", kind="mark")
+                # The sentence goes on after the break.
+                part = InlinePart(part.markup, " ", kind="mark")
         decided.append(part)
     return _join_texts(decided)
 
 
-def _join_texts(parts: Iterable[Part[Piece]]) -> list[Part[Piece]]:
+def _join_texts(parts: Iterable[InlinePart[Markup]]) -> list[InlinePart[Markup]]:
     """Returns parts in which no texts are side by side."""
-    joined: list[Part[Piece]] = []
+    joined: list[InlinePart[Markup]] = []
     for kind, group in groupby(parts, lambda part: part.kind):
         run = list(group)
         if kind == "text":
-            run = [Part([piece for part in run for piece in part.markup], "".join(part.text for part in run))]
+            markup = [markup for part in run for markup in part.markup]
+            run = [InlinePart(markup, "".join(part.text for part in run))]
         joined += run
     return joined
 
 
-def _text_beside(parts: Sequence[Part[Piece]], index: int, step: int) -> str:
-    """Returns the text next to a part, without the tags between, and an empty one where something else is next."""
+def _text_beside(parts: Sequence[InlinePart[Markup]], index: int, step: int) -> str:
+    """Returns the text next to a part, across the tags between. It is empty where something else is next.
+
+    `step` is -1 for the text before the part, 1 for the one after it.
+    """
     index += step
     while 0 <= index < len(parts) and parts[index].kind in ("start", "end", "mark"):
         index += step
     return parts[index].text.strip() if 0 <= index < len(parts) and parts[index].kind == "text" else ""
 
 
-def _joint_passage(parts: Sequence[Part[Piece]], write_text: Callable[[str], Piece]) -> Passage[Piece] | None:
+def _joint_passage(parts: Sequence[InlinePart[Markup]], write_text: Callable[[str], Markup]) -> Passage[Markup] | None:
     """Returns texts and inline tags as one passage.
 
     Returns None where that gains nothing or takes too long: no words are beside an element, as in a menu of links, an
     element is not closed among the parts, or there is too much.
     """
-    if not 0 < sum(part.kind not in ("text", "end") for part in parts) <= MAX_SPANS:
+    elements = sum(part.kind not in ("text", "end") for part in parts)
+    if not 0 < elements <= MAX_ELEMENTS:
         return None
     written = "".join(part.text for part in parts)
     if len(written) > MAX_CHARACTERS or not set(ATOMS).isdisjoint(written):
         return None
-    text = ""
-    root = Span[Piece]((), (), 0, 0)
-    opened, tags = [root], [""]
-    atoms = iter(ATOMS)
+    tree = _ElementTree[Markup]()
     for part in parts:
         if part.kind == "text":
-            words = with_single_spaces(part.text)
-            opened[-1].space = "" if words.strip() else words
-            text += words[1:] if text.endswith(" ") and words.startswith(" ") else words
-            continue
-        if part.kind == "end":
-            if len(opened) == 1 or tags.pop() != part.tag:
-                return None
-            span = opened.pop()
-            span.closing, span.end = part.markup, len(text)
-            span.space = "" if text[span.start :].strip() else span.space
-            span.is_break = bool(span.space)
-            continue
-        is_break = part.kind == "mark" and bool(part.text)
-        text += " " if is_break and not text.endswith(" ") else ""
-        span = Span(part.markup, (), len(text), len(text), is_atom=part.kind == "atom", is_break=is_break)
-        opened[-1].spans.append(span)
-        if span.is_atom:
-            text += next(atoms)
-            span.end = len(text)
-        elif part.kind == "start":
-            opened.append(span)
-            tags.append(part.tag)
-    root.end = len(text)
-    if len(opened) > 1 or not any(_is_mixed(span, text) for span in root.walk()):
+            tree.add_text(part.text)
+        elif part.kind != "end":
+            tree.open(part)
+        elif tree.is_innermost(part.tag):
+            tree.close(part)
+        else:
+            return None
+    tree.root.end = len(tree.text)
+    if not tree.is_closed or not any(_is_mixed(element, tree.text) for element in tree.root.walk()):
         return None
-    content = text.strip()
-    for span in list(root.walk())[1:]:
-        _trim(span, text, text.index(content[0]), len(content))
-    return Passage(content, write_text, root.spans)
+    content = tree.text.strip()
+    offset = tree.text.index(content[0])
+    for element in list(tree.root.walk())[1:]:
+        _trim(element, tree.text, offset, len(content))
+    return Passage(content, write_text, tree.root.children)
 
 
-def _is_mixed(span: Span[Piece], text: str) -> bool:
-    """Whether words are beside an element that holds some, or on both sides of one."""
-    starts, stops = [each.start for each in span.spans], [each.end for each in span.spans]
-    beside = [text[stop:start] for stop, start in zip([span.start, *stops], [*starts, span.end], strict=True)]
-    with_words = sum(map(has_words, beside))
-    is_held = any(WORD.search(text, each.start, each.end) for each in span.spans)
-    return with_words > 1 or (with_words > 0 and is_held)
+class _ElementTree(Generic[Markup]):
+    """The text of a passage and the tree of its inline elements, which grow part by part."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        # Stands for the whole passage. It has no tags.
+        self.root = InlineElement[Markup]((), (), 0, 0)
+        # The open elements and their tags, the innermost one last.
+        self._open = [self.root]
+        self._tags = [""]
+        self._free_atoms = iter(ATOMS)
+
+    @property
+    def is_closed(self) -> bool:
+        return len(self._open) == 1
+
+    def is_innermost(self, tag: str) -> bool:
+        """Whether the element that was opened last has this tag."""
+        return not self.is_closed and self._tags[-1] == tag
+
+    def add_text(self, written: str) -> None:
+        text = with_single_spaces(written)
+        self._open[-1].space = "" if text.strip() else text
+        self.text += text[1:] if self.text.endswith(" ") and text.startswith(" ") else text
+
+    def open(self, part: InlinePart[Markup]) -> None:
+        """Adds an element. An atom or a mark has no end, so that only a start stays open."""
+        is_break = part.kind == "mark" and bool(part.text)
+        if is_break and not self.text.endswith(" "):
+            self.text += " "
+        start = len(self.text)
+        element = InlineElement(part.markup, (), start, start, is_atom=part.kind == "atom", is_break=is_break)
+        self._open[-1].children.append(element)
+        if element.is_atom:
+            self.text += next(self._free_atoms)
+            element.end = len(self.text)
+        elif part.kind == "start":
+            self._open.append(element)
+            self._tags.append(part.tag)
+
+    def close(self, part: InlinePart[Markup]) -> None:
+        """Closes the element that was opened last."""
+        self._tags.pop()
+        element = self._open.pop()
+        element.closing, element.end = part.markup, len(self.text)
+        if self.text[element.start :].strip():
+            element.space = ""
+        element.is_break = bool(element.space)
 
 
-def _trim(span: Span[Piece], text: str, start: int, length: int) -> None:
-    """Moves the edges of an element to its words, and counts them from where the passage starts."""
-    inner = text[span.start : span.end]
+def _is_mixed(element: InlineElement[Markup], text: str) -> bool:
+    """Whether words are beside an element in this one that holds some, or on both sides of one."""
+    starts = [child.start for child in element.children]
+    ends = [child.end for child in element.children]
+    gaps = zip([element.start, *ends], [*starts, element.end], strict=True)
+    gaps_with_words = sum(has_words(text[start:end]) for start, end in gaps)
+    has_child_with_words = any(WORD.search(text, child.start, child.end) for child in element.children)
+    return gaps_with_words > 1 or (gaps_with_words > 0 and has_child_with_words)
+
+
+def _trim(element: InlineElement[Markup], text: str, offset: int, length: int) -> None:
+    """Moves the edges of an element to its words, and counts them from where the passage starts, at an offset."""
+    inner = text[element.start : element.end]
     trimmed = inner.strip()
-    edge = span.start + (inner.index(trimmed[0]) if trimmed else 0)
-    span.start = min(max(edge - start, 0), length)
-    span.end = span.start + len(trimmed)
+    edge = element.start + (inner.index(trimmed[0]) if trimmed else 0)
+    element.start = min(max(edge - offset, 0), length)
+    element.end = element.start + len(trimmed)

@@ -1,8 +1,9 @@
 """Puts the tags of a sentence around the words of its translation that they belonged to.
 
-An element goes around the words that `alignment` found to belong to it; else around the same words (names, numbers), or
-the one in the same place as in the source. Each tag and each atom comes back once, within the elements that it was in,
-and around a word if it had one. `passages` decides which tags belong to a sentence.
+An element goes around the words that `alignment` found to belong to it. Without such words, it goes around the same
+words (names, numbers), and else around the word in the same place as in the source. Each tag comes back once, within
+the elements that it was in, and around a word if it had one. So does each atom, which is code or an image: one
+character of the text stands for it. `passages` decides which tags belong to a sentence.
 """
 
 import math
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 
 from slimseq.inference.text.spans import Range, SpanKind, find_spans, overlaps
 
-# A piece of markup: source of HTML, or a token of Markdown.
-Piece = TypeVar("Piece")
+# The markup of one tag: source of HTML, or a token of Markdown.
+Markup = TypeVar("Markup")
 # By the `id` of an element, how much each character of a translation belongs to it: 1 at most.
-Found = Mapping[int, NDArray[np.float64]]
+ScoresOfElements = Mapping[int, NDArray[np.float64]]
 
 # Characters for private use, each of which represents code or an image in a text.
 ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
@@ -30,33 +31,40 @@ _ATOM = re.compile(f"[{ATOMS}]")
 # Each is one word: a tag within it would break it.
 _WHOLE = frozenset({SpanKind.CODE, SpanKind.URL, SpanKind.EMAIL})
 _PUNCTUATION = ".,:;!?…"
-# The least dependence of a word on its element, over that of the word that depends most. The words of a phrase depend
-# on those before them too (docs/decisions/033).
+# A word belongs to an element if its score is at least this share of the largest score of a word. The share is lower
+# for an element of several words: they depend on each other too (docs/decisions/033).
 MIN_SHARE, MIN_PHRASE_SHARE = 0.6, 0.25
-# What an element gains by each of its own atoms, and loses by one of others.
+# What an element gains by each of its own atoms, and loses by one of others. It outweighs the gains of all words, which
+# are 1 each at most.
 ATOM_GAIN = 1000.0
 
 
 @dataclass
-class Span(Generic[Piece]):
+class InlineElement(Generic[Markup]):
     """An inline element: its tags, the part of the text between them, and the elements in it.
 
-    An atom is one character of the text, and `opening` is its markup. A break stands for a space, which it may hold.
+    An atom is one character of the text, and `opening` is its markup. A break is markup that stands for a space.
+    `space` is the white space of an element that has nothing else.
     """
 
-    opening: Sequence[Piece]
-    closing: Sequence[Piece]
+    opening: Sequence[Markup]
+    closing: Sequence[Markup]
     start: int
     end: int
-    spans: list["Span[Piece]"] = field(default_factory=list)
+    children: list["InlineElement[Markup]"] = field(default_factory=list)
     is_atom: bool = False
     is_break: bool = False
     space: str = ""
 
-    def walk(self) -> Iterator["Span[Piece]"]:
+    def walk(self) -> Iterator["InlineElement[Markup]"]:
+        """Yields the element, and all elements in it, in reading order."""
         yield self
-        for span in self.spans:
-            yield from span.walk()
+        for child in self.children:
+            yield from child.walk()
+
+
+# Where an element goes in the translation, and the element.
+Placed = tuple[Range, InlineElement[Markup]]
 
 
 def atoms_of(text: str) -> list[Range]:
@@ -85,117 +93,147 @@ def find_words(text: str) -> list[Range]:
     return words + [match.span() for match in WORD.finditer(text, start)]
 
 
-class TagRestorer(Generic[Piece]):
+class TagRestorer(Generic[Markup]):
     """Restores the tags of one text in its translation."""
 
-    def __init__(self, text: str, translation: str, found: Found, write_text: Callable[[str], Piece]) -> None:
+    def __init__(
+        self, text: str, translation: str, scores: ScoresOfElements, write_text: Callable[[str], Markup]
+    ) -> None:
         self._text = text
         self._translation = translation
         self._words = find_words(translation)
-        self._found = found
+        self._scores = scores
         self._write_text = write_text
 
-    def restore(self, spans: Sequence[Span[Piece]], source: Range, target: Range) -> Iterator[Piece]:
-        """Yields a part of the translation, with the elements that are in the corresponding part of the text."""
+    def restore(self, elements: Sequence[InlineElement[Markup]], source: Range, target: Range) -> Iterator[Markup]:
+        """Yields a part of the translation with its tags.
+
+        Args:
+            elements: the outermost elements in the part of the text.
+            source: the part of the text.
+            target: the part of the translation that corresponds to it.
+        """
         position, end = target
-        for (start, stop), span in sorted(self._places(spans, source, target), key=lambda placed: placed[0]):
+        placed = self._places(elements, source, target)
+        for (start, stop), element in sorted(placed, key=lambda pair: pair[0]):
             before = self._translation[position:start]
-            yield self._write(before.rstrip(" ") if span.is_break else before)
-            is_lost = span.is_atom and start == stop
+            yield self._write(before.rstrip(" ") if element.is_break else before)
+            # The model has dropped the atom. It is written between two words, with spaces around it.
+            is_lost = element.is_atom and start == stop
             if is_lost and self._translation[target[0] : start][-1:].strip():
                 yield self._write_text(" ")
-            yield from span.opening
+            yield from element.opening
             if is_lost and self._translation[stop:end][:1].strip():
                 yield self._write_text(" ")
-            if not span.is_atom:
-                yield from self.restore(span.spans, (span.start, span.end), (start, stop))
-                yield self._write_text(span.space)
-                yield from span.closing
+            if not element.is_atom:
+                yield from self.restore(element.children, (element.start, element.end), (start, stop))
+                yield self._write_text(element.space)
+                yield from element.closing
             position = stop
         yield self._write(self._translation[position:end])
 
-    def _write(self, text: str) -> Piece:
+    def _write(self, text: str) -> Markup:
         return self._write_text(without_atoms(text))
 
-    def _places(self, spans: Sequence[Span[Piece]], source: Range, target: Range) -> list[tuple[Range, Span[Piece]]]:
+    def _places(self, elements: Sequence[InlineElement[Markup]], source: Range, target: Range) -> list[Placed[Markup]]:
         """Returns where each element goes. Places do not overlap: what is found for certain goes first."""
         words = [word for word in self._words if target[0] <= word[0] and word[1] <= target[1]]
-        placed: list[tuple[Range, Span[Piece]]] = []
-        missing, left = [], []
-        for span in spans:
-            content = self._text[span.start : span.end]
+        placed: list[Placed[Markup]] = []
+        with_words: list[tuple[list[float], InlineElement[Markup]]] = []
+        without_words: list[InlineElement[Markup]] = []
+        for element in elements:
+            content = self._text[element.start : element.end]
             start = self._translation.find(content, *target) if content else -1
             place = start, start + len(content)
-            if (span.start, span.end) == source and not span.is_atom and not placed:
-                placed.append((target, span))
-            elif WORD.search(content) and not span.is_atom:
-                missing.append((self._gains(span, source, target, words), span))
-            elif start >= 0 and (span.is_atom or not overlaps(place, [*words, *dict(placed)])):
-                placed.append((place, span))
+            if (element.start, element.end) == source and not element.is_atom and not placed:
+                placed.append((target, element))
+            elif WORD.search(content) and not element.is_atom:
+                with_words.append((self._gains(element, source, target, words), element))
+            elif start >= 0 and (element.is_atom or not overlaps(place, [*words, *(taken for taken, _ in placed)])):
+                placed.append((place, element))
             else:
-                left.append(span)
-        while missing:
-            # By word, which of the elements in place has it.
-            places = list(enumerate(placed))
-            owners = [next((index for index, (place, _) in places if overlaps(word, [place])), None) for word in words]
-            runs = [
-                best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
-                for gains, _ in missing
-            ]
-            index = runs.index(max(runs))
-            gains, span = missing.pop(index)
-            total, first, last = runs[index]
-            shared = [(gain, owner) for gain, owner in zip(gains, owners, strict=True) if owner is not None]
-            shared = [each for each in shared if len(range(*placed[each[1]][0])) > 1]
-            if total > -math.inf:
-                placed.append((self._with_punctuation(span, (words[first][0], words[last][1])), span))
-            elif shared:
-                # All words are taken. It gets the last word of the element with the best one, or half of its only word.
-                _, owner = max(shared)
-                (start, end), host = placed[owner]
-                *others, last_word = (word for word in words if overlaps(word, [(start, end)]))
-                cut = (others[-1][1], last_word[0]) if others else ((start + end) // 2,) * 2
-                placed[owner] = (start, cut[0]), host
-                placed.append(((cut[1], end), span))
-            else:
-                left.append(span)
-        for span in left:
-            placed.append((self._edge(span, source, target, words, [place for place, _ in placed]), span))
+                without_words.append(element)
+        unplaced = without_words + self._place_around_words(with_words, words, placed)
+        for element in unplaced:
+            edge = self._edge(element, source, target, words, [place for place, _ in placed])
+            placed.append((edge, element))
         return placed
 
-    def _gains(self, span: Span[Piece], source: Range, target: Range, words: Sequence[Range]) -> list[float]:
+    def _place_around_words(
+        self,
+        with_words: list[tuple[list[float], InlineElement[Markup]]],
+        words: Sequence[Range],
+        placed: list[Placed[Markup]],
+    ) -> list[InlineElement[Markup]]:
+        """Adds to `placed` the elements that have words, the one that gains most first. Returns those left over.
+
+        `with_words` has each element with what it gains by each of the words. It is empty afterwards.
+        """
+        unplaced: list[InlineElement[Markup]] = []
+        while with_words:
+            owners = [_find_owner(word, placed) for word in words]
+            runs = []
+            for gains, _ in with_words:
+                of_free_words = [
+                    gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)
+                ]
+                runs.append(best_run(of_free_words))
+            best = runs.index(max(runs))
+            gains, element = with_words.pop(best)
+            total, first, last = runs[best]
+            if total > -math.inf:
+                place = words[first][0], words[last][1]
+                placed.append((self._with_punctuation(element, place), element))
+            elif not _share_place(element, gains, owners, words, placed):
+                unplaced.append(element)
+        return unplaced
+
+    def _gains(
+        self, element: InlineElement[Markup], source: Range, target: Range, words: Sequence[Range]
+    ) -> list[float]:
         """Returns what an element gains by each word: positive where the word belongs to it."""
-        content = self._text[span.start : span.end]
-        found = self._found.get(id(span))
-        largest = 0.0 if found is None else max((found[slice(*word)].max() for word in self._words), default=0.0)
-        if found is not None and largest > 0:
+        content = self._text[element.start : element.end]
+        scores = self._scores.get(id(element))
+        largest = 0.0 if scores is None else max((scores[slice(*word)].max() for word in self._words), default=0.0)
+        start = self._translation.find(content, *target)
+        if scores is not None and largest > 0:
             least = MIN_SHARE if len(WORD.findall(content)) == 1 else MIN_PHRASE_SHARE
-            gains = [float(found[slice(*word)].max() / largest - least) for word in words]
-        elif (start := self._translation.find(content, *target)) >= 0:
+            gains = [float(scores[slice(*word)].max() / largest - least) for word in words]
+        elif start >= 0:
             gains = [1.0 if overlaps(word, [(start, start + len(content))]) else -1.0 for word in words]
         else:
-            position = (span.start - source[0]) / max(1, source[1] - source[0])
+            # All gains are negative, so the best run is one word: the one at the same share of the length.
+            position = (element.start - source[0]) / max(1, source[1] - source[0])
             gains = [-abs(place / len(words) - position) for place in range(len(words))]
-        atoms = {self._text[each.start]: ATOM_GAIN for each in span.walk() if each.is_atom}
-        signs = [self._translation[slice(*word)] for word in words]
-        return [atoms.get(sign, -ATOM_GAIN) if sign in ATOMS else gain for sign, gain in zip(signs, gains, strict=True)]
+        own_atoms = {self._text[each.start] for each in element.walk() if each.is_atom}
+        for index, word in enumerate(words):
+            written = self._translation[slice(*word)]
+            if written in ATOMS:
+                gains[index] = ATOM_GAIN if written in own_atoms else -ATOM_GAIN
+        return gains
 
     def _edge(
-        self, span: Span[Piece], source: Range, target: Range, words: Sequence[Range], taken: Sequence[Range]
+        self,
+        element: InlineElement[Markup],
+        source: Range,
+        target: Range,
+        words: Sequence[Range],
+        taken: Sequence[Range],
     ) -> Range:
-        """Returns a place between words, as in the source, and not where another one is."""
-        edges = [target[0], *(start for start, _ in words), target[1]] if span.end < source[1] else [target[1]]
+        """Returns an empty place between words: about where it is in the source, and where no other is if possible."""
+        edges = [target[0], *(start for start, _ in words), target[1]] if element.end < source[1] else [target[1]]
         used = {start for start, stop in taken if start == stop}
-        if source[0] < span.start and span.end < source[1]:
+        if source[0] < element.start and element.end < source[1]:
+            # What is within its part of the text is not put at an end of the translation's part.
             used |= {*target}
-        wanted = target[0] + (span.start - source[0]) * (target[1] - target[0]) / max(1, source[1] - source[0])
+        wanted = target[0] + (element.start - source[0]) * (target[1] - target[0]) / max(1, source[1] - source[0])
         free = [edge for edge in edges if not any(start < edge < stop for start, stop in taken)]
         edge = min(free, key=lambda edge: (edge in used, abs(edge - wanted)))
         return edge, edge
 
-    def _with_punctuation(self, span: Span[Piece], place: Range) -> Range:
+    def _with_punctuation(self, element: InlineElement[Markup], place: Range) -> Range:
         """Takes in the punctuation after a place, where the element ends with the same."""
-        content = self._text[span.start : span.end]
+        content = self._text[element.start : element.end]
         ending = content[len(content.rstrip(_PUNCTUATION)) :]
         start, stop = place
         if self._translation.startswith(ending, stop):
@@ -203,11 +241,54 @@ class TagRestorer(Generic[Piece]):
         return start, stop
 
 
+def _find_owner(word: Range, placed: Sequence[Placed[Markup]]) -> int | None:
+    """Returns which of the placed elements has a word."""
+    for index, (place, _) in enumerate(placed):
+        if overlaps(word, [place]):
+            return index
+    return None
+
+
+def _share_place(
+    element: InlineElement[Markup],
+    gains: Sequence[float],
+    owners: Sequence[int | None],
+    words: Sequence[Range],
+    placed: list[Placed[Markup]],
+) -> bool:
+    """Places an element where all words are taken. Returns whether another element could give away a part of its place.
+
+    The element gets the last word of the owner of the word by which it gains most, or half of the owner's only word.
+    """
+    candidates: list[tuple[float, int]] = []
+    for gain, owner in zip(gains, owners, strict=True):
+        if owner is not None:
+            start, end = placed[owner][0]
+            # One character cannot be divided.
+            if end - start > 1:
+                candidates.append((gain, owner))
+    if not candidates:
+        return False
+    _, owner = max(candidates)
+    (start, end), host = placed[owner]
+    *others, last_word = (word for word in words if overlaps(word, [(start, end)]))
+    if others:
+        host_end, own_start = others[-1][1], last_word[0]
+    else:
+        host_end = own_start = (start + end) // 2
+    placed[owner] = (start, host_end), host
+    placed.append(((own_start, end), element))
+    return True
+
+
 def best_run(gains: Sequence[float]) -> tuple[float, int, int]:
-    """Returns the largest sum of gains in a row, and the first and last of them."""
+    """Returns the largest sum of gains in a row, and the first and last of them (Kadane's algorithm)."""
     best, total, start = (-math.inf, 0, 0), 0.0, 0
     for place, gain in enumerate(gains):
-        start, total = (start, total + gain) if total > 0 else (place, gain)
+        if total > 0:
+            total += gain
+        else:
+            start, total = place, gain
         if total > best[0]:
             best = total, start, place
     return best

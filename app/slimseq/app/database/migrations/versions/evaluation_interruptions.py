@@ -1,4 +1,4 @@
-"""Evaluations count how often their service died. Those that are there begin at none."""
+"""Adds `evaluations.interruptions`: how often the service died while it ran the evaluation. Existing rows have NULL."""
 
 import sqlalchemy
 from alembic import op

@@ -1,6 +1,6 @@
-"""Evaluations know who posted them: a key, or while they are queued the network of a client without one.
+"""Adds who posted an evaluation: `key_id`, or for a queued evaluation of a client without a key its `network`.
 
-Of those that are there it is unknown. With keys, only operators may delete them.
+Existing rows have NULL, since nobody knows. With keys, only operators may delete those evaluations.
 """
 
 import sqlalchemy

@@ -1,6 +1,7 @@
-"""Experiments are about one pair of languages, of which each may have one; evaluations know the pair of their data.
+"""Adds the pair of languages of experiments (`pair`), and the languages of the data of evaluations (`languages`).
 
-The rows that are there do not say their pair. `slimseq.app.experiments.traffic_sync` adds it to those that need it.
+From now on one experiment may run for each pair of a task, and no longer one for each task. Existing rows have no pair:
+`slimseq.app.experiments.traffic_sync` adds it to those that need one.
 """
 
 import sqlalchemy

@@ -1,9 +1,9 @@
 """Downloads a model of Firefox: finds a language pair in Mozilla's registry and brings its verified files to a folder.
 
-The registry is a collection of Remote Settings (https://remote-settings.readthedocs.io/en/latest/client-specifications.html):
-the server's root says where attachments lie, and a record describes one file of a pair, an attachment that is
-compressed with zstd. Its sizes and SHA-256 hold for what is downloaded and for what is decompressed.
-`slimseq.compression.importing.marian_students` reads the folder.
+The registry is a collection of Remote Settings (https://remote-settings.readthedocs.io/en/latest/client-specifications.html).
+The server's root names the base URL of attachments. A record describes one file of a pair. The file is an attachment
+that is compressed with zstd. The record has a size and a SHA-256 of the compressed file and of the decompressed file;
+both are verified. `slimseq.compression.importing.marian_conversion` converts the downloaded files.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from slimseq.compression.context import Context
-from slimseq.compression.importing.marian_students import MAX_FILE_BYTES
+from slimseq.compression.importing.marian_conversion import MAX_FILE_BYTES
 from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.json_record import first_error
 
@@ -34,19 +34,24 @@ LICENSE = "MPL-2.0"
 RECORDS = "buckets/main/collections/translations-models-v2/records"
 LANGUAGE = "[a-z]{2,3}(?:-[A-Z][A-Za-z]+)*"
 PAIR = re.compile(f"({LANGUAGE})-({LANGUAGE})")
+# The registry's types of files, in the order of `FirefoxModel.files`, with the suffix of the downloaded file.
 FILE_TYPES = {"model": "bin", "vocab": "spm", "srcvocab": "spm", "trgvocab": "spm", "lex": "s2t.bin"}
+# The types of files that make a complete model: one joint vocabulary or two, with or without a shortlist (`lex`).
 COMPLETE = [
-    [*kinds, *lex] for kinds in (["model", "vocab"], ["model", "srcvocab", "trgvocab"]) for lex in ([], ["lex"])
+    ["model", "vocab"],
+    ["model", "vocab", "lex"],
+    ["model", "srcvocab", "trgvocab"],
+    ["model", "srcvocab", "trgvocab", "lex"],
 ]
-# The highest major version of models that is known to be read.
+# The newest major version of the registry's models that Slimseq was tried with.
 MAX_MAJOR_VERSION = 3
 # The whole registry has about 2 MB of records.
 MAX_ANSWER_BYTES = 2**25
-# The largest window that zstd has without `--ultra` or `--long`, which bounds the memory of a decompression.
+# The largest window that zstd has without `--ultra` or `--long`. It bounds the memory of a decompression.
 MAX_WINDOW_BYTES = 2**27
 CHUNK_BYTES = 2**20
 TIMEOUT_SECONDS = 30.0
-# Before each further try.
+# Pauses before the second, third and fourth try.
 PAUSE_SECONDS = (1.0, 2.0, 4.0)
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -54,7 +59,7 @@ Bytes = Annotated[int, Field(gt=0, le=MAX_FILE_BYTES)]
 
 
 class Attachment(BaseModel):
-    """A compressed file of a record."""
+    """The compressed file of a record. `size` and `hash` are those of the compressed bytes."""
 
     location: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")
     hash: Sha256
@@ -62,7 +67,7 @@ class Attachment(BaseModel):
 
 
 class FileRecord(BaseModel):
-    """A file of a model, as the registry describes it."""
+    """A file of a model, as the registry describes it. `size` and `hash` are those of the decompressed bytes."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     source: str = Field(alias="sourceLanguage", pattern=f"^{LANGUAGE}$")
@@ -80,10 +85,14 @@ class FileRecord(BaseModel):
         [(numbers, preview)] = re.findall(r"^([\d.]+)(.*)$", self.version)
         return not preview, [int(number) for number in numbers.split(".")], preview
 
+    @property
+    def major_version(self) -> int:
+        return int(re.split(r"\D", self.version, maxsplit=1)[0])
+
 
 @dataclass(frozen=True)
 class FirefoxModel:
-    """A version of a pair: the records of its files, the model's first."""
+    """A version of a language pair: the records of its files, in the order of `FILE_TYPES`."""
 
     files: list[FileRecord]
 
@@ -152,28 +161,32 @@ def download(context: Context, source: str, version: str | None, folder: Path) -
     return model
 
 
-def _newest(pair: str, records: Iterable[Mapping[str, Any]], version: str | None = None) -> FirefoxModel:
-    """Returns the highest version that is complete and can be read; of several architectures the largest."""
-    versions, problems = defaultdict(list), []
+def _newest(pair: str, records: Iterable[Mapping[str, Any]], wanted_version: str | None = None) -> FirefoxModel:
+    """Returns the newest version that is complete and can be read, or the wanted one.
+
+    Of several architectures of one version, it returns the one with the largest model.
+    """
+    files_by_version, problems = defaultdict(list), []
     for each in records:
-        if each.get("fileType") in FILE_TYPES:
-            try:
-                record = FileRecord.model_validate(each)
-                versions[record.version, record.architecture].append(record)
-            except ValidationError as error:
-                problems.append(f"the record of {printable(str(each.get('name')))}: {first_error(error, 'record')}")
+        if each.get("fileType") not in FILE_TYPES:
+            continue
+        try:
+            record = FileRecord.model_validate(each)
+            files_by_version[record.version, record.architecture].append(record)
+        except ValidationError as error:
+            problems.append(f"the record of {printable(str(each.get('name')))}: {first_error(error, 'record')}")
     models = []
-    for (number, _), files in versions.items():
+    for (version, _), files in files_by_version.items():
         files.sort(key=lambda each: list(FILE_TYPES).index(each.file_type))
         kinds = [each.file_type for each in files]
-        if files[0].order[1][0] > MAX_MAJOR_VERSION:
-            problems.append(f"its version is {number}, and versions up to {MAX_MAJOR_VERSION} are read")
+        if files[0].major_version > MAX_MAJOR_VERSION:
+            problems.append(f"its version is {version}, and versions up to {MAX_MAJOR_VERSION} are read")
         elif kinds not in COMPLETE:
-            problems.append(f"version {number} has the files {', '.join(kinds)}, not one model and its vocabulary")
-        elif version in (None, number):
+            problems.append(f"version {version} has the files {', '.join(kinds)}, not one model and its vocabulary")
+        elif wanted_version in (None, version):
             models.append(FirefoxModel(files))
         else:
-            problems.append(f"it has version {number} and not {version}")
+            problems.append(f"it has version {version} and not {wanted_version}")
     if not models:
         problem = problems[0] if problems else "it has no files"
         raise BadSource(f"Firefox's model for {pair} cannot be read: {problem}")
@@ -212,9 +225,13 @@ def _receive(
     show: Callable[[int], None] = lambda _: None,
     parameters: dict[str, str] | None = None,
 ) -> None:
-    """Writes what is at an address into a file, at most `limit` bytes; a lost connection is resumed a few times."""
+    """Writes the content of a URL into a file, at most `limit` bytes.
+
+    After a lost connection, the next try asks for the missing bytes only. `show` gets the number of bytes so far.
+    """
     import httpx2
 
+    # No pause follows the last try.
     for pause in (*PAUSE_SECONDS, None):
         start = file.tell()
         if start == limit:
@@ -224,6 +241,7 @@ def _receive(
             with client.stream("GET", url, params=parameters, headers=headers) as response:
                 response.raise_for_status()
                 if response.status_code != httpx2.codes.PARTIAL_CONTENT:
+                    # The server sends the whole content again.
                     file.seek(0)
                     file.truncate()
                 for chunk in response.iter_raw():
@@ -234,6 +252,7 @@ def _receive(
             return
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else None
+            # From 429 (too many requests) on, a later try may succeed.
             is_final = isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol) or status in range(400, 429)
             if pause is None or is_final:
                 reason = str(error).partition("\n")[0] if status is None else f"it answers with status {status}"
@@ -268,8 +287,10 @@ def _decompress(record: FileRecord, packed: BinaryIO, path: Path) -> None:
 
 
 def _verify(name: str, file: io.BufferedRandom, size: int, expected: str) -> None:
-    if (count := file.tell()) != size:
+    count = file.tell()
+    if count != size:
         raise BadSource(f"{name} has {count:,} bytes, not the {size:,} of its record")
     file.seek(0)
-    if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != expected:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
         raise BadSource(f"{name} has the SHA-256 {digest}, not the {expected} of its record")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import zstandard
 
-from slimseq.compression.importing import firefox
+from slimseq.compression.importing import firefox_download
 from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -96,7 +96,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
                 return json.dumps({"data": shown}).encode()
             return found.attachments.get(path.removeprefix("/files/"))
 
-    monkeypatch.setattr(firefox, "PAUSE_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(firefox_download, "PAUSE_SECONDS", (0.01, 0.01, 0.01))
     with serving(Handler) as address:
         found.url = f"{address}/v1"
         monkeypatch.setenv("SLIMSEQ_FIREFOX_URL", found.url)
@@ -136,7 +136,9 @@ def test_a_cut_download_goes_on_where_it_was(registry: Registry, tmp_path: Path)
     add_real(registry)
     registry.cuts = [1_000_000, -1, 2_000_000]
 
-    firefox.download(tiny_context(tmp_path, firefox_url=registry.url), "firefox:en-pt", None, tmp_path / "found")
+    firefox_download.download(
+        tiny_context(tmp_path, firefox_url=registry.url), "firefox:en-pt", None, tmp_path / "found"
+    )
 
     asked = [wanted for path, wanted in registry.asked if path.startswith("/files/")]
     assert asked == [None, "bytes=1000000-", "bytes=1000000-", "bytes=3000000-", None, None]
@@ -165,8 +167,8 @@ def test_pairs_are_listed_in_the_newest_version_that_can_be_read(registry: Regis
     ]
     assert "en-zh-Hans" in shown and "MB to download" in shown
     context = tiny_context(tmp_path, firefox_url=registry.url)
-    assert firefox.download(context, "firefox:en-pt", "1.0", tmp_path / "old").files[0].version == "1.0"
-    firefox.download(context, "firefox:en-zh-Hans", None, tmp_path / "found")
+    assert firefox_download.download(context, "firefox:en-pt", "1.0", tmp_path / "old").files[0].version == "1.0"
+    firefox_download.download(context, "firefox:en-zh-Hans", None, tmp_path / "found")
     assert {path.name for path in (tmp_path / "found").iterdir()} == {
         "model.en-to-zh-Hans.bin", "srcvocab.en-to-zh-Hans.spm", "trgvocab.en-to-zh-Hans.spm",
         "lex.en-to-zh-Hans.s2t.bin",
