@@ -236,6 +236,7 @@ def test_a_problem_carries_the_request_id(service: Service) -> None:
         assert len(each.problem.request_id) == 32
 
 
+# Half a surrogate pair, which is no text.
 HALF = "\ud800"
 
 
@@ -252,7 +253,7 @@ HALF = "\ud800"
         ("/evaluations", {"task": "translation", "variants": ["original"], "pairs": [{"source": "a", "target": HALF}]}),
     ],
 )
-def test_half_a_surrogate_pair_is_refused_wherever_it_stands(service: Service, path: str, body: object) -> None:
+def test_half_a_surrogate_pair_is_refused_in_every_field(service: Service, path: str, body: object) -> None:
     answer = service.post(path, body)
 
     assert answer.status == 422, answer.text

@@ -42,7 +42,7 @@ def running_process(service: Service, seconds: float = 60) -> psutil.Process:
     return eventually(lambda: evaluation_processes(service), seconds=seconds)[0]
 
 
-def ended(service: Service, location: str, seconds: float = 120) -> Any:
+def wait_for_evaluation(service: Service, location: str, seconds: float = 120) -> Any:
     """Waits for the end of an evaluation, and returns it."""
     return eventually(
         lambda: service.get(location).json, lambda job: job["status"] not in ("queued", "running"), seconds
@@ -75,7 +75,7 @@ def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:
     posted = service.post(
         "/evaluations", {"task": "translation", "variants": ["original", "quantized"], "pairs": PAIRS}
     )
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert posted.status == 202
     assert posted.json["status"] in ("queued", "running")
@@ -107,7 +107,7 @@ def test_outputs_have_the_warnings_and_the_confidence_of_answers(service: Servic
     location = service.post("/evaluations", {"task": "translation", "variants": variants, "pairs": pairs}).headers[
         "location"
     ]
-    ended(service, location)
+    wait_for_evaluation(service, location)
     samples = service.get(f"{location}/samples").json["samples"]
 
     for variant in variants:
@@ -125,7 +125,7 @@ def test_the_bundled_sample_is_evaluated_by_name(service: Service) -> None:
     posted = service.post(
         "/evaluations", {"task": "summarization", "variants": ["quantized"], "dataset": "sample", "samples": 2}
     )
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert job["status"] == "succeeded", job
     assert (job["dataset"], job["samples"]) == ("sample", 2)
@@ -148,7 +148,7 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
     live = service.post("/translate?variant=original", {"text": "Good morning."})
     cancelled = service.delete(posted.headers["location"])
     process.wait(timeout=5)
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert live.status == 200
     assert service.get(f"{posted.headers['location']}/samples").json["samples"] == []
@@ -160,7 +160,7 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
     for path in ("", "/samples"):
         assert service.get(f"{posted.headers['location']}{path}").status == 404
     after = service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": PAIRS[:1]})
-    assert ended(service, after.headers["location"])["status"] == "succeeded"
+    assert wait_for_evaluation(service, after.headers["location"])["status"] == "succeeded"
 
 
 def test_evaluations_are_listed_with_the_newest_first_and_without_results(service: Service) -> None:
@@ -169,7 +169,7 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
         for count in (1, 2)
     ]
     for job in posted:
-        ended(service, f"/evaluations/{job['id']}")
+        wait_for_evaluation(service, f"/evaluations/{job['id']}")
 
     page = service.get("/evaluations?limit=2").json
     listed = page["evaluations"]
@@ -196,7 +196,7 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
 def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(service: Service) -> None:
     posted = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
     running_process(service).kill()
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert job["status"] == "failed"
     assert job["results"] is None
@@ -227,7 +227,7 @@ def test_a_pair_of_many_words_without_a_full_stop_is_scored_in_little_memory(ser
         while process.is_running():
             most_bytes = max(most_bytes, process.memory_info().rss)
             time.sleep(0.02)
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert job["status"] == "succeeded", job
     # Far less than a table of all pairs of words would take.
@@ -304,7 +304,7 @@ CSV = b'target,source\r\n"Guten Morgen.","Good morning."\r\n"Ja, bitte.",Yes ple
 
 def test_variants_are_evaluated_on_an_uploaded_file(service: Service) -> None:
     posted = service.upload("/evaluations/upload", FIELDS, ("pairs.csv", CSV))
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
     samples = service.get(f"{posted.headers['location']}/samples").json["samples"]
 
     assert posted.status == 202, posted.text

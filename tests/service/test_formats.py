@@ -12,7 +12,7 @@ SENTENCE = "The children are playing in the garden."
 MARKDOWN = f"# Good morning\n\n- {SENTENCE}\n- It is **very cold** today.\n\n```\nx = 1\n```\n"
 
 
-def ours(service: Service, text: str) -> str:
+def plain_translation(service: Service, text: str) -> str:
     return texts(service.post("/translate?variant=quantized", {"text": text}))[0]
 
 
@@ -23,7 +23,9 @@ def translated(service: Service, form: str, text: Any, **fields: Any) -> Respons
 def test_markdown_keeps_everything_but_its_words(service: Service) -> None:
     answer = translated(service, "markdown", MARKDOWN).json["outputs"][0]
 
-    assert answer["text"].startswith(f"# {ours(service, 'Good morning')}\n\n- {ours(service, SENTENCE)}\n- ")
+    assert answer["text"].startswith(
+        f"# {plain_translation(service, 'Good morning')}\n\n- {plain_translation(service, SENTENCE)}\n- "
+    )
     assert answer["text"].endswith("\n\n```\nx = 1\n```\n")
     assert answer["text"].count("**") == 2
     assert answer["output_tokens"] > 0
@@ -37,7 +39,7 @@ def test_documents_have_one_output_each_also_without_words(service: Service) -> 
 
     assert [output["text"] for output in answer.json["outputs"]] == [
         "<hr>",
-        html.replace(SENTENCE, ours(service, SENTENCE)),
+        html.replace(SENTENCE, plain_translation(service, SENTENCE)),
         "<img src=a.png>",
     ]
     assert nothing.json["outputs"][0]["text"] == "```\nx = 1\n```"

@@ -1,4 +1,4 @@
-"""Glossaries: terms in a request, and files that requests name."""
+"""Glossaries: terms that a request has in its body, and files of terms that a request names."""
 
 import os
 import time
@@ -19,6 +19,7 @@ TERMS = {"invoice": "Faktur", "garden": "Hof"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good glossary, a broken one, and files that are none."""
     folder = tmp_path_factory.mktemp("glossaries")
     (folder / "billing.csv").write_text("invoice,Faktur\ngarden,Hof\n")
     (folder / "broken.csv").write_text("invoice,Faktur\ninvoice,Rechnung\n")
@@ -74,6 +75,7 @@ def test_files_are_listed_and_read_again_after_a_change(service: Service, folder
 
     (folder / "later.csv").write_text("garden,Hof")
     assert "Hof" in texts(post(service, glossary="later"))[0]
+    # The new file must have another time of change.
     time.sleep(0.01)
     (folder / "new").write_text("garden,Park")
     (folder / "new").replace(folder / "later.csv")

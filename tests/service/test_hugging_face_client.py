@@ -17,6 +17,7 @@ def client(service: Service, path: str) -> InferenceClient:
 
 
 def ours(service: Service, path: str, text: str, **options: Any) -> str:
+    """What `POST /translate` or `POST /summarize` answers."""
     return texts(service.post(path, {"text": text, **options}))[0]
 
 

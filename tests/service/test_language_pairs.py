@@ -270,7 +270,7 @@ def post_evaluation(service: Service, variants: list[str], **more: Any) -> Respo
     return service.post("/evaluations", {"task": "translation", "variants": variants, **more})
 
 
-def ended(service: Service, accepted: Response, seconds: float = 120) -> Any:
+def wait_for_evaluation(service: Service, accepted: Response, seconds: float = 120) -> Any:
     """Waits for the end of an evaluation, and returns it."""
     assert accepted.status == 202, accepted.text
     deadline = time.monotonic() + seconds
@@ -286,7 +286,9 @@ def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Se
     portuguese = post_evaluation(service, ["quantized"], dataset="sample-pt", samples=2)
     mixed = post_evaluation(service, ["quantized", "portuguese"], dataset="sample", samples=2)
     other = post_evaluation(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
-    job = ended(service, post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8))
+    job = wait_for_evaluation(
+        service, post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8)
+    )
 
     assert ("sample", ["en", "de"]) in datasets
     assert ("sample-pt", ["en", "pt"]) in datasets
@@ -311,10 +313,12 @@ def test_pairs_and_files_may_say_their_languages_and_are_looked_at_where_they_do
     uploaded = service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "de")), file)
     one = service.upload("/evaluations/upload", (*fields, ("languages", "en")), file)
     jobs = [
-        ended(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"])),
+        wait_for_evaluation(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"])),
         # Whoever states the languages knows better.
-        ended(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])),
-        ended(
+        wait_for_evaluation(
+            service, post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])
+        ),
+        wait_for_evaluation(
             service, service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "pt-BR")), file)
         ),
     ]

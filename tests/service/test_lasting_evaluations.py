@@ -7,7 +7,7 @@ from typing import Any
 from tests.postgresql import PostgreSQL
 from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
-from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
+from tests.service.test_evaluations import PAIRS, evaluation_processes, wait_for_evaluation
 from tests.service.test_experiments import EXPERIMENT
 
 MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(10) for pair in PAIRS]
@@ -35,15 +35,15 @@ def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(log: Path, 
     database = f"sqlite:///{tmp_path / 'kept.db'}"
     with running_service(log, database_url=database) as first:
         whole = first.post("/evaluations", REQUEST).headers["location"]
-        expected = ended(first, whole)
+        expected = wait_for_evaluation(first, whole)
         location = first.post("/evaluations", REQUEST).headers["location"]
         progress = wait_for_progress(first, location)
         first.process.kill()
     with running_service(log, database_url=database, waits=False) as second:
         found = second.get(location).json
-        job = ended(second, location)
+        job = wait_for_evaluation(second, location)
         samples = outputs_of(second, location)
-        kept = ended(second, whole)
+        kept = wait_for_evaluation(second, whole)
 
     assert found["status"] in ("queued", "running")
     assert found["progress"] >= progress
@@ -91,7 +91,7 @@ def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(log: P
             served = service.post("/translate", TEXT)
         finally:
             postgresql.start()
-        job = ended(service, location)
+        job = wait_for_evaluation(service, location)
 
     assert served.status == 200
     assert {(each.status, each.problem.type) for each in refused} == {(503, "/problems/database-unavailable")}

@@ -22,6 +22,7 @@ TARGETS = ["de", "fra_Latn", "spa_Latn", "zh-Hant", "azj_Latn", "pt"]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one tiny model of random weights that has the 202 languages of NLLB."""
     from tests.compression.language_models import m2m100_folder
 
     folder = tmp_path_factory.mktemp("nllb")

@@ -16,6 +16,7 @@ from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
 SENTENCE = "The children are playing in the garden."
+# The quantized translator repeats itself in its first output of this text.
 LOOPING = "No, no, no, no, no, you must not go there, no, no, no."
 
 
@@ -35,6 +36,7 @@ def environment() -> dict[str, str]:
 
 
 def result(called: Any) -> Any:
+    """Returns what a tool returned. Fails where it returned an error."""
     assert not called.is_error, called.content
     return called.structured_content.get("result", called.structured_content)
 

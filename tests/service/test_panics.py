@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.damage import add_panic
 from tests.service.conftest import running_service
-from tests.service.test_evaluations import ended
+from tests.service.test_evaluations import wait_for_evaluation
 
 SENTENCE = {"text": "The old man walks along the river and looks at the birds in the garden."}
 POISONED = "/translate?variant=quantized"
@@ -73,7 +73,7 @@ def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Pat
     with running_service(log, store=store, default_translation="original") as service:
         body = {"task": "translation", "variants": ["quantized"], "pairs": [pair]}
         location = service.post("/evaluations", body).headers["location"]
-        job = ended(service, location)
+        job = wait_for_evaluation(service, location)
 
     assert job["status"] == "failed"
     assert job["error"]["status"] == 503

@@ -10,7 +10,7 @@ from slimseq.client import Client
 from tests.service.client import Service
 
 PATH = "/translate?variant=quantized"
-# The embedded model repeats itself in translations of most of these, but not in that of the first.
+# The quantized translator repeats itself in its first outputs of most of these texts, but not of the first one.
 TEXTS = [
     "The children are playing in the garden.",
     "Dark blue, light blue, dark green, light green, dark red, light red, dark brown, light brown.",
@@ -26,6 +26,7 @@ def answer(service: Service, text: str | list[str], **options: Any) -> list[dict
 
 
 def repairs(service: Service) -> float:
+    """The count of repaired outputs in `GET /metrics`."""
     series = r'slimseq_repairs_total\{kind="repetition",task="translation",variant="quantized"\} (\S+)'
     return float(re.findall(series, service.get("/metrics").text)[0])
 

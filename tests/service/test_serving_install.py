@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own: complete, without a training library, and it answers all the same."""
+"""A serving install: the wheel, in an environment of its own and without a training library, is complete and serves."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
 ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")
-# Beside the packages' Python files.
+# The files of the wheel that are no Python code.
 DATA = {
     *(f"slimseq/{package}/py.typed" for package in (*ROOMS, "answers")),
     *(
@@ -130,7 +130,7 @@ def test_it_prepares_quantizes_lists_and_serves_variants_and_the_page(
     assert all("Kinder" in each for each in translations)
 
 
-def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path: Path) -> None:
+def test_a_command_that_needs_a_training_library_says_so(python: Path, tmp_path: Path) -> None:
     pruned = slimseq(python, tmp_path, "prune", "translation", "original", "--data", "nothing.jsonl")
     # A recipe that ships is found by its name, and its build trains.
     built = slimseq(python, tmp_path, "build", "wmt14-bart")
@@ -167,5 +167,5 @@ def ask(service: Service, path: str, variant: str) -> str:
 
 
 def clean() -> dict[str, str]:
-    """The environment without what could bring this one's packages in."""
+    """The environment's variables without those that could add the packages of the tests' own environment."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -17,6 +17,7 @@ TEXTS = [
 
 
 def streamed(answer: Response) -> list[str]:
+    """Joins the pieces of a stream: the text of each output."""
     texts: dict[int, str] = defaultdict(str)
     for name, data in answer.events[:-1]:
         assert name == "token"
@@ -53,7 +54,7 @@ def queued_rows(service: Service) -> float:
     return float(found[1]) if found else 0
 
 
-# A body of more than 64 KiB that comes after its head pauses reading.
+# The service pauses reading a body of more than 64 KiB that comes after its headers. 36 sentences make such a body.
 @pytest.mark.parametrize(("is_streaming", "sentences"), [(False, 12), (True, 12), (False, 36)])
 def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool, sentences: int) -> None:
     texts = ["The old man walks along the river. " * sentences] * 60
