@@ -1,4 +1,4 @@
-"""By which names, ports and proxies requests may come, and what browsers are told."""
+"""Which hosts, proxies and sites may send requests, and the security headers that browsers get."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The page at `/` as HTTP: what its headers promise. `tests/web` drives it in a browser."""
+"""The pages `/` and `/docs` over HTTP: their headers and assets. `tests/web` drives them in a browser."""
 
 import re
 

@@ -1,7 +1,7 @@
 """A tokenizer of a stranger that makes its library panic is refused, and harms no other variant.
 
-A variant's tokenizer is tried when the variant is loaded. `tests/app/serving/batching/test_failing_workers.py` has
-panics while a request is generated, of a double.
+Here the tokenizer fails when the variant is loaded, because it is tried then. Panics while a request is generated are
+tested with a double in `tests/app/serving/batching/test_failing_workers.py`.
 """
 
 import json

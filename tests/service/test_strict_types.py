@@ -1,4 +1,4 @@
-"""A value of another type is refused with its place: no string is read as a number, no number as a truth value."""
+"""JSON types are strict: no string is read as a number, and no number as a boolean. The error names the field."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("goes_on")
 
 TEXT = {"text": "Good morning."}
 ARMS = [{"variant": "original"}, {"variant": "quantized"}]
-# A body of each path that differs from an accepted one by the value alone.
+# A good body for each path. A test adds one value of a wrong type.
 BODIES: dict[str, dict[str, Any]] = {
     "/translate": TEXT,
     "/summarize": TEXT,

@@ -162,7 +162,9 @@ def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, servic
     assert page.url.endswith(identifier)
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 def test_an_experiment_is_accessible_and_fits_a_phone(
     visit: Visit, service: Service, theme: Any, size: tuple[int, int]
 ) -> None:

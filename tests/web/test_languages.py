@@ -246,7 +246,9 @@ def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_
     assert "Traditional Chinese" in page.get_by_label("To", exact=True).inner_text()
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 800)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 800)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 @pytest.mark.parametrize("view", ["", "variants", "evaluations", "experiments"])
 def test_everybody_can_choose_languages(visit: Visit, view: str, theme: Any, size: tuple[int, int]) -> None:
     with visit(color_scheme=theme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce") as visitor:

@@ -27,7 +27,9 @@ LAYOUT_SHIFTS = """() => new Promise((resolve) => {
 GOOD_LAYOUT_SHIFT = 0.1
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_is_accessible_fits_the_screen_and_does_not_jump(
     visit: Visit, view: str, theme: Any, size: tuple[int, int]
