@@ -1,4 +1,4 @@
-"""Runs the real command line in a process of its own, as a user would."""
+"""Runs the command `slimseq` for tests: in a process of its own, as a user does, or with `invoked` in this process."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from slimseq.cli.main import run
 from slimseq.models_store.places import embedded_store
 from tests.forking import start
 
+# A command that trains or exports takes minutes on a busy machine.
 TIMEOUT_SECONDS = 600
 
 
@@ -33,13 +34,13 @@ class Finished:
 def compression(*arguments: object, **environment: str) -> Finished:
     """Runs `slimseq` with these arguments and additional environment variables.
 
-    It works on the embedded models where no store is named.
+    Where the arguments name no store, the command works on the embedded models.
     """
     return _run(arguments, environment)
 
 
 def invoked(*arguments: object) -> Finished:
-    """Runs the command line in this process, which is faster."""
+    """Runs `slimseq` in this process. That is faster, but libraries and signal handlers stay as the tests have them."""
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
         try:
             run(list(map(str, arguments)))
@@ -50,12 +51,12 @@ def invoked(*arguments: object) -> Finished:
 
 
 def compression_in(folder: Path, *arguments: object, **environment: str) -> Finished:
-    """Runs it in another folder, as a user who names no store."""
+    """Runs `slimseq` in a folder, as a user does who names no store: `./artifacts` is the default."""
     return _run(arguments, {"SLIMSEQ_STORE": "", **environment}, folder)
 
 
 def compression_without_room(greatest_file: int, *arguments: object) -> Finished:
-    """Runs it where no file can become larger than so many bytes: what a full disk does, without filling one."""
+    """Runs `slimseq` where no file can have more bytes than `greatest_file`. Writes fail as on a full disk."""
     return _run(arguments, {}, greatest_file=greatest_file)
 
 
@@ -67,8 +68,8 @@ def _run(
 ) -> Finished:
     words = ["slimseq", *map(str, arguments)]
     variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
-    with tempfile.TemporaryDirectory() as written:
-        out, error = Path(written, "out"), Path(written, "error")
+    with tempfile.TemporaryDirectory() as output_folder:
+        out, error = Path(output_folder, "out"), Path(output_folder, "error")
         process = start(words, variables, out, error, folder, greatest_file)
         try:
             code = process.wait(TIMEOUT_SECONDS)

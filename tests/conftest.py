@@ -1,4 +1,8 @@
-"""What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
+"""What all tests share: the embedded artifacts, built once, copies of them to break, and the order of the tests.
+
+`make test` runs the tests in several processes. The markers that this file sets say which tests run by themselves, and
+which run last.
+"""
 
 import fcntl
 import gc
@@ -21,17 +25,18 @@ from slimseq.models_store.store import Store
 from tests.places import ONE_TRANSLATOR, STATE
 from tests.postgresql import PostgreSQL, running_postgresql
 
-# Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
-# as long. Commands that tests start inherit it.
+# One thread of PyTorch is enough for tiny models. On busy cores, several threads wait for each other, and take many
+# times as long. Commands that tests start inherit the variable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Without bytecode, each process compiles all libraries and rewrites the assertions of all test files: for a minute.
+# Without bytecode files, each process spends a minute on compiling libraries and rewriting assertions.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ["XDG_STATE_HOME"] = STATE.name
-# A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
+# A shell makes a process in the background ignore SIGINT, and the commands that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time, so that a change is to blame where a test fails. Cores may be busy: no deadlines.
+# Hypothesis draws the same examples each time: if a test fails, a change of the code has caused it. There are no
+# deadlines, because cores may be busy.
 settings.register_profile(
     "slimseq",
     derandomize=True,
@@ -42,9 +47,9 @@ settings.register_profile(
 )
 settings.load_profile("slimseq")
 
-# Their functions start processes.
-STARTING = {"tests.command_line", "tests.service.conftest"}
-# What measures seconds, of which other tests at the same time would take some.
+# Modules whose functions start processes. Tests that import them are slow.
+STARTING_PROCESSES = {"tests.command_line", "tests.service.conftest"}
+# Beginnings of the ids of tests that measure seconds: other tests at the same time would change the result.
 ALONE = (
     "tests/chaos/test_storm",
     "tests/service/test_variants_in_memory.py::test_p95",
@@ -56,7 +61,7 @@ ALONE = (
     "tests/service/test_stopping_under_load",
     "tests/service/test_streaming.py::test_a_client_that_leaves",
 )
-# What waits for processes of low priority, which most other tests would leave no CPU time: it runs last.
+# Tests that wait for processes of low priority. They run last, because other tests leave such processes no CPU time.
 LOW_PRIORITY = (
     "tests/app/evaluations",
     "tests/app/shadowing",
@@ -71,7 +76,8 @@ LOW_PRIORITY = (
     "tests/web/test_evaluations",
     "tests/web/test_measurements",
 )
-# The files that take longest (minutes to half a minute) begin first, so that no process waits for one at the end.
+# The files that take longest, from half a minute to minutes. They begin first, so that no process waits for one of them
+# at the end.
 LONGEST = (
     "tests/benchmarks/test_serving",
     "tests/compression/test_families",
@@ -88,6 +94,7 @@ LONGEST = (
 )
 
 COMPRESSION_TESTS = Path(__file__).parent / "compression"
+# A test file that names one of these libraries also runs with transformers 4 (`make test-transformers4`).
 LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
 
 
@@ -100,8 +107,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     }
     for item in items:
         assert isinstance(item, pytest.Function)
+        # The modules that define what the test's file imports.
         imported = {getattr(value, "__module__", None) for value in vars(item.module).values()}
-        if "embedded" in item.fixturenames or imported & STARTING:
+        if "embedded" in item.fixturenames or imported & STARTING_PROCESSES:
             item.add_marker("slow")
         if item.nodeid.startswith(ALONE):
             item.add_marker("alone")
@@ -112,15 +120,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Lets the garbage collector pass over the modules of libraries, which it would visit for 0.2 s at a time."""
+    """Makes the garbage collector skip the modules of libraries. Each of its runs would take 0.2 s for them."""
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The embedded summarizer and the translator to German with everything that derives from them; read only."""
+    """The embedded summarizer and the translator to German, with all variants that derive from them. Read only."""
     prepare = [sys.executable, "-m", "slimseq", "prepare", "--store", str(embedded_store())]
-    # Of several processes that run tests, one makes what is missing, and the others wait for it.
+    # If several processes run tests, the first makes what is missing, and the others wait for it.
     with (tmp_path_factory.getbasetemp().parent / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(prepare, check=True, capture_output=True)
@@ -142,7 +150,7 @@ def summarizer(embedded: Store) -> Iterator[TextGenerator]:
 
 
 def _link(source: str, target: str) -> None:
-    """Gives a file a second name, which takes no room, where the file system can do that."""
+    """Makes a hard link to a file, or a copy where the file system has no links."""
     try:
         os.link(source, target)
     except OSError:

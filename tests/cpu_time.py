@@ -1,4 +1,4 @@
-"""CPU time of code under test: of several runs the fastest, since what else the machine does may slow one down."""
+"""Measures the CPU time of code under test: that of its fastest run, since other processes may slow a run down."""
 
 import gc
 import time
@@ -8,9 +8,9 @@ RUNS = 3
 
 
 def cpu_seconds(work: Callable[[], object], below: float = 0.0) -> float:
-    """Returns the seconds of CPU time of the fastest run. The first one that takes less than `below` is the last."""
+    """Returns the CPU seconds of the fastest of some runs. Once a run takes less than `below`, no other run follows."""
     fastest = float("inf")
-    # To collect the garbage of all tests before takes longer than most of what is measured.
+    # Collecting the garbage of earlier tests takes longer than most of the measured work.
     gc.disable()
     try:
         for _ in range(RUNS):

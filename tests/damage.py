@@ -1,4 +1,4 @@
-"""Damage that tests do to files, and what files hold, to see whether something else damaged them."""
+"""Damages artifacts as tests need it, and reads all bytes of a folder, to see whether something else changed them."""
 
 import json
 from pathlib import Path
@@ -8,14 +8,14 @@ from slimseq.models_store.manifest import digest_of
 
 
 def flip_bytes(path: Path) -> None:
-    """Changes one byte in the middle of a file, whose size stays."""
+    """Changes one byte in the middle of a file. The file keeps its size."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
 
 
 def forge(folder: Path, name: str, content: bytes) -> None:
-    """Changes a file of an artifact and what its manifest says of the file, so that it passes verification."""
+    """Replaces a file of an artifact, and its size and digest in the manifest, so that it passes verification."""
     path = folder / name
     path.write_bytes(content)
     manifest = read_manifest(folder)
@@ -24,12 +24,13 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
 
 
-# The library strips more full stops than a token has, and panics at the index before the token's first character.
+# A decoder that makes the library `tokenizers` panic: it strips up to 50 full stops of the end of a token. If a token
+# has only full stops, the library reads before its first character.
 PANICKING_DECODER = {"type": "Strip", "content": ".", "start": 0, "stop": 50}
 
 
 def add_panic(folder: Path) -> None:
-    """Makes the tokenizer's library panic where it decodes an output of an artifact that has a full stop."""
+    """Changes the tokenizer of an artifact so that its library panics when it decodes a full stop."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["decoder"] = {"type": "Sequence", "decoders": [PANICKING_DECODER, tokenizer["decoder"]]}
     forge(folder, "tokenizer.json", json.dumps(tokenizer).encode())

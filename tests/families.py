@@ -1,4 +1,4 @@
-"""The two families that most tests use: all others are small changes of BART, or of T5."""
+"""The two model families that most tests use. All others differ from BART or T5 in a few places."""
 
 from enum import StrEnum
 

@@ -1,7 +1,7 @@
-"""Starts commands as copies of a process that has imported their libraries, which takes most of a start's time.
+"""Starts commands fast: each is a fork of one process that has imported their libraries already.
 
-Each is a process of its own and runs a module as `python -m MODULE` does. Tests of the start itself, or of another
-environment, take `subprocess`.
+To import the libraries takes most of a command's start. Each fork is a process of its own, and runs a module as
+`python -m MODULE` does. Tests of the start itself, or of another environment, use `subprocess` instead.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FORKSERVER = multiprocessing.get_context("forkserver")
-# A serving install has no PyTorch: what cannot be imported is left out.
+# The fork server skips what cannot be imported. A serving install has no PyTorch.
 FORKSERVER.set_forkserver_preload(
     [
         "slimseq.app.main",
@@ -75,9 +75,13 @@ def start(
     folder: Path | None = None,
     greatest_file: int | None = None,
 ) -> Forked:
-    """Starts `python -m` with these words, here or in a folder, where no file can have more bytes than the greatest.
+    """Starts `python -m` with these words.
 
-    Its output is added to the two files, which may be one.
+    Args:
+        out: what the process prints is appended to this file.
+        error: what it prints to stderr is appended to this file, which may be the same one.
+        folder: the working directory, by default that of the tests.
+        greatest_file: maximum bytes of a file that it writes, as if the disk were full then.
     """
     return Forked(words, dict(environment), out, error, folder or Path.cwd(), greatest_file)
 
@@ -85,6 +89,7 @@ def start(
 def _run(
     words: Sequence[str], environment: dict[str, str], out: Path, error: Path, folder: Path, greatest_file: int | None
 ) -> None:
+    """Makes the forked process what a new one would be, and runs the module."""
     for file, stream in ((out, sys.stdout), (error, sys.stderr)):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, stream.fileno())
@@ -94,7 +99,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    # It reads its variables when it is imported, which transformers has done already.
+    # huggingface_hub reads `HF_*` variables when it is imported. transformers has imported it before the fork.
     if hub := sys.modules.get("huggingface_hub.constants"):
         importlib.reload(hub)
     sys.argv = list(words)
@@ -102,5 +107,5 @@ def _run(
     try:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     finally:
-        # Such a process ends without the functions of `atexit`.
+        # A process of multiprocessing ends without the functions of `atexit`, which would do this.
         logging.shutdown()

@@ -1,6 +1,7 @@
-"""How long work holds the interpreter, so that no other thread runs, such as that of the event loop.
+"""Measures how long work holds the interpreter lock (GIL). Meanwhile no other thread runs, such as the event loop's.
 
-What is measured is CPU time of the work, so that other processes on the machine change little.
+A second thread reads the CPU time of the working thread as often as it can. The longest time between two readings is
+the longest hold. It is CPU time, so that other processes on the machine change little.
 """
 
 import gc
@@ -11,33 +12,33 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
-# How often another thread looks, and how long Python lets a thread run that others wait for.
-LOOK_SECONDS = 0.0002
+# The pause between two readings, and the interval after which Python makes a thread give the lock to a waiting one.
+READING_SECONDS = 0.0002
 
 
 class Measured(NamedTuple):
-    """The CPU seconds that work takes, and the most of them between two looks of another thread."""
+    """The CPU seconds of the work, and the most of them between two readings of the second thread."""
 
     seconds: float
     longest_hold: float
 
 
 def measure(work: Callable[[], object]) -> Measured:
-    """Runs work while another thread looks at it. The garbage collector is off: it has tests of its own."""
+    """Runs work and measures its longest hold. The garbage collector, which has tests of its own, is off."""
     clock = time.pthread_getcpuclockid(threading.get_ident())
-    looks: list[float] = []
+    readings: list[float] = []
     has_begun, has_ended = threading.Event(), threading.Event()
 
-    def look() -> None:
+    def read_clock() -> None:
         while not has_ended.is_set():
-            looks.append(time.clock_gettime(clock))
+            readings.append(time.clock_gettime(clock))
             has_begun.set()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(READING_SECONDS)
 
-    before = sys.getswitchinterval()
-    thread = threading.Thread(target=look)
+    interval_before = sys.getswitchinterval()
+    thread = threading.Thread(target=read_clock)
     gc.disable()
-    sys.setswitchinterval(LOOK_SECONDS)
+    sys.setswitchinterval(READING_SECONDS)
     try:
         thread.start()
         has_begun.wait()
@@ -47,7 +48,8 @@ def measure(work: Callable[[], object]) -> Measured:
     finally:
         has_ended.set()
         thread.join()
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(interval_before)
         gc.enable()
-    places = [started, *(each for each in looks if started < each < ended), ended]
-    return Measured(ended - started, max(last - first for first, last in pairwise(places)))
+    during_work = [started, *(each for each in readings if started < each < ended), ended]
+    longest_hold = max(later - earlier for earlier, later in pairwise(during_work))
+    return Measured(ended - started, longest_hold)

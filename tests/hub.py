@@ -1,4 +1,4 @@
-"""A local server that speaks as much of the Hugging Face hub's protocol as downloads of models and data sets need."""
+"""A local stand-in for the Hugging Face hub: as much of its protocol as downloads of models and data sets need."""
 
 import contextlib
 import hashlib
@@ -13,8 +13,10 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# A model that the hub refuses, as one whose terms nobody has accepted.
 GATED = "slimseq/gated"
-# A pull request with safetensors, of models that have a folder under `ID@PULL_REQUEST`, and its commit.
+# The hub's bot offers safetensors of old models in a pull request. A model `ID` has one if there is a folder with its
+# files under `ID@PULL_REQUEST`.
 PULL_REQUEST, PULL_REQUEST_COMMIT = "refs/pr/45", "f" * 40
 API = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)(?:/(?P<rest>.*))?")
 FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
@@ -22,12 +24,14 @@ RANGE = re.compile(r"bytes=(?P<first>\d+)-(?P<last>\d*)")
 
 
 class Quiet:
+    """A mixin for handlers of `http.server` that log nothing."""
+
     def log_message(self, *_: object) -> None:
         """Keeps the test's output clean."""
 
 
 class HubHandler(Quiet, BaseHTTPRequestHandler):
-    """Answers for the folders in `models` and `datasets`, by id."""
+    """Serves the folders in `models` and `datasets`, by id. `asked` lists the method and path of each request."""
 
     models: ClassVar[dict[str, Path]] = {}
     datasets: ClassVar[dict[str, Path]] = {}
@@ -43,31 +47,40 @@ class HubHandler(Quiet, BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         url = urlsplit(self.path)
         self.asked.append(f"{self.command} {url.path.strip('/')}")
-        if (match := API.fullmatch(url.path)) and match["rest"] == "discussions":
-            pull = {"title": "Adding `safetensors` variant of this model", "num": 45, "isPullRequest": True}
-            pull |= {"status": "open", "author": {"name": "SFconvertbot"}, "createdAt": "2024-01-01T00:00:00.000Z"}
-            pull |= {"repo": {"name": match["id"], "type": "model"}}
-            found = [pull] if f"{match['id']}@{PULL_REQUEST}" in self.models else []
-            answer = {"discussions": found, "count": len(found), "start": 0}
-            self._send(HTTPStatus.OK, json.dumps(answer).encode(), with_body)
-        elif match:
-            folders = self.models if match["kind"] == "models" else self.datasets
+        api = API.fullmatch(url.path)
+        file = FILE.fullmatch(url.path)
+        if api and api["rest"] == "discussions":
+            self._answer_discussions(api["id"], with_body)
+        elif api:
+            folders = self.models if api["kind"] == "models" else self.datasets
             recursive = parse_qs(url.query).get("recursive") == ["True"]
-            self._answer_api(folders, match["id"], (match["rest"] or "").split("/"), recursive, with_body)
-        elif match := FILE.fullmatch(url.path):
-            folders = self.datasets if match["datasets"] else self.models
-            is_pull = unquote(match["revision"]) in (PULL_REQUEST, PULL_REQUEST_COMMIT)
-            name = f"{match['id']}@{PULL_REQUEST}" if is_pull else match["id"]
-            self._answer_file(folders, name, match["name"], with_body)
+            self._answer_api(folders, api["id"], (api["rest"] or "").split("/"), recursive, with_body)
+        elif file:
+            folders = self.datasets if file["datasets"] else self.models
+            is_pull = unquote(file["revision"]) in (PULL_REQUEST, PULL_REQUEST_COMMIT)
+            repository = f"{file['id']}@{PULL_REQUEST}" if is_pull else file["id"]
+            self._answer_file(folders, repository, file["name"], with_body)
         else:
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body)
+
+    def _answer_discussions(self, model: str, with_body: bool) -> None:
+        """Lists the open pull requests of a model: that of the bot, or none."""
+        pull = {"title": "Adding `safetensors` variant of this model", "num": 45, "isPullRequest": True}
+        pull |= {"status": "open", "author": {"name": "SFconvertbot"}, "createdAt": "2024-01-01T00:00:00.000Z"}
+        pull |= {"repo": {"name": model, "type": "model"}}
+        found = [pull] if f"{model}@{PULL_REQUEST}" in self.models else []
+        answer = {"discussions": found, "count": len(found), "start": 0}
+        self._send(HTTPStatus.OK, json.dumps(answer).encode(), with_body)
 
     def _answer_api(
         self, folders: dict[str, Path], name: str, rest: list[str], recursive: bool, with_body: bool
     ) -> None:
+        """Answers with the files of a folder (`tree/REVISION/FOLDER`), or with what a repository has (all others)."""
         commit = COMMIT
         if len(rest) > 1 and unquote(rest[1]) in (PULL_REQUEST, PULL_REQUEST_COMMIT):
-            name, commit, rest = f"{name}@{PULL_REQUEST}", PULL_REQUEST_COMMIT, [rest[0], PULL_REQUEST_COMMIT]
+            name = f"{name}@{PULL_REQUEST}"
+            commit = PULL_REQUEST_COMMIT
+            rest = [rest[0], PULL_REQUEST_COMMIT]
         if name == GATED:
             self._send(HTTPStatus.FORBIDDEN, b"{}", with_body, {"X-Error-Code": "GatedRepo"})
         elif name not in folders:
@@ -110,6 +123,7 @@ class HubHandler(Quiet, BaseHTTPRequestHandler):
 
 
 def _entry(root: Path, path: Path) -> dict[str, object]:
+    """Describes a file or folder as the hub's listing does."""
     kind = "directory" if path.is_dir() else "file"
     size = 0 if path.is_dir() else path.stat().st_size
     return {"type": kind, "path": path.relative_to(root).as_posix(), "size": size, "oid": "0" * 40}

@@ -1,6 +1,7 @@
-"""What the hub recipes find on a hub: models of the hub's configurations, random weights, and small data sets.
+"""Models and data sets for the local hub (`hub.py`), as the recipes for the Hugging Face hub read them.
 
-A narrow model has the layers and heads of the hub's, which are what a recipe removes, in a hundredth of its parameters.
+A model has the configuration of the hub's model and random weights. With a smaller `width` it has a fraction of the
+parameters, but all layers and heads, which are what a recipe removes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,28 +41,32 @@ def write_hub_model(model: Any, family: Family, folder: Path, scratch: Path) -> 
 
 
 def write_cnn_dailymail(folder: Path, rows: int) -> Path:
-    """Writes `abisee/cnn_dailymail` with a few made articles, other ones in each split; returns the folder."""
+    """Writes `abisee/cnn_dailymail` with a few made-up articles, other ones in each split; returns the folder."""
     english = [english for english, _ in SENTENCES]
-    made = []
+    articles = []
     for start in range(rows * len(SPLITS)):
+        # Each article has all sentences, from another one on.
         article = " ".join([*english[start:], *english[:start]])
-        made.append({"article": article, "highlights": f"{english[start]}\n", "id": str(start)})
-    return _write_dataset(folder, "3.0.0", made)
+        articles.append({"article": article, "highlights": f"{english[start]}\n", "id": str(start)})
+    return _write_dataset(folder, "3.0.0", articles)
 
 
 def write_wmt14(folder: Path, rows: int) -> Path:
     """Writes `wmt/wmt14` with a few pairs, other ones in each split; returns the folder."""
-    pairs = [{"translation": {"de": de, "en": en}} for en, de in SENTENCES[: rows * len(SPLITS)]]
+    chosen = SENTENCES[: rows * len(SPLITS)]
+    pairs = [{"translation": {"de": german, "en": english}} for english, german in chosen]
     return _write_dataset(folder, "de-en", pairs)
 
 
 def _write_dataset(folder: Path, configuration: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes Parquet files, and the card that says which file is which split."""
     import pyarrow
     import pyarrow.parquet
 
     (folder / configuration).mkdir(parents=True)
-    for place, split in enumerate(SPLITS):
-        table = pyarrow.Table.from_pylist(list(rows[place :: len(SPLITS)]))
+    for number, split in enumerate(SPLITS):
+        # The splits take turns at the rows.
+        table = pyarrow.Table.from_pylist(list(rows[number :: len(SPLITS)]))
         pyarrow.parquet.write_table(table, folder / configuration / f"{split}-00000-of-00001.parquet")
     files = "".join(f"  - split: {split}\n    path: {configuration}/{split}-*\n" for split in SPLITS)
     card = f"---\nconfigs:\n- config_name: {configuration}\n  data_files:\n{files}---\n"

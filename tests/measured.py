@@ -1,4 +1,4 @@
-"""Measurements that nobody took, for tests of what is made of them."""
+"""Makes up measurements (speed, layouts, quality scores), for tests of code that reads measurements."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from slimseq.models_store.store import Store
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:
-    """A measurement of which only the speed, and what is given, means anything."""
+    """A measurement of speed. Its other numbers are 1, and mean nothing, if they are not given."""
     counts = ("threads", "batch", "input_tokens", "output_tokens", "p50_ms", "p95_ms", "p99_ms", "resident_bytes")
     fields: dict[str, Any] = {"host": "", "runtime": "onnxruntime", **dict.fromkeys(counts, 1)}
     return Performance(tokens_per_second=tokens_per_second, **(fields | more))
 
 
 def measured_layout(workers: int, threads: int, tokens_per_second: float, **more: Any) -> MeasuredLayout:
-    """A measurement of a layout, of a machine with two cores where nothing else is given."""
+    """A measurement of a layout (engines and threads of each). The machine has two cores if nothing else is given."""
     fields: dict[str, Any] = {"host": "", "cores": 2, "runtime": "onnxruntime", "batch": 16}
     return MeasuredLayout(workers=workers, threads=threads, tokens_per_second=tokens_per_second, **(fields | more))
 
@@ -28,7 +28,7 @@ def amend(store: Store, variant: str, **changes: object) -> Manifest:
 
 
 def score(value: float, **more: Any) -> QualityScore:
-    """A score of a translation on the sample."""
+    """A BLEU score of a translator on the bundled sample. Its interval is close around the value."""
     fields: dict[str, Any] = {"dataset": "sample", "split": "test", "samples": 99, "metric": "bleu", "runtime": "torch"}
     fields |= {"signature": "nrefs:1|tok:13a", "generation": {"num_beams": 4}, "baseline": 0.25424906031431943}
     fields |= {"interval": (value - 2.125, value + 2.25), "measured_at": "2026-11-24T20:14:42+00:00"}

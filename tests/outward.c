@@ -1,5 +1,6 @@
-/* Preloaded into a process (LD_PRELOAD), records what goes out of the machine: names that are looked up, and other
- * addresses than this machine's own. Looks up nothing. Python's audit hooks would not see what C code does. */
+/* A library that is preloaded into a process (LD_PRELOAD) and records whom the process would contact: host names that it
+ * looks up, and addresses other than this machine's own. A lookup fails, as on a machine without a network.
+ * It is written in C because Python's audit hooks do not see what C code does. `outward.py` compiles and uses it. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>

@@ -1,4 +1,7 @@
-"""Runs programs in an empty home, and records what they leave there and what would leave the machine."""
+"""Runs programs in an empty home folder. Records the files that they leave there, and whom they would contact.
+
+The recorder (`outward.c`) is a library that is preloaded into each program and its children.
+"""
 
 import os
 import shutil
@@ -11,8 +14,8 @@ import pytest
 from slimseq.models_store.no_telemetry import SWITCHES
 
 SOURCE = Path(__file__).with_name("outward.c")
-# Where libraries keep files of their own, if their variables do not name other folders.
-PLACES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HF_HOME", "TMPDIR")
+# Variables that lead a library's files out of the home folder. They are removed, so that all files are seen.
+FOLDER_VARIABLES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HF_HOME", "TMPDIR")
 
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="the recorder is a library for Linux, made with cc"
@@ -32,14 +35,14 @@ class Outward:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of a stranger's shell, without those that switch telemetry off."""
-        kept = {name: value for name, value in os.environ.items() if name not in (*SWITCHES, *PLACES)}
+        """The variables of a stranger's shell: without those that switch telemetry off, and with the recorder's."""
+        kept = {name: value for name, value in os.environ.items() if name not in (*SWITCHES, *FOLDER_VARIABLES)}
         recorder = {"LD_PRELOAD": str(self._library), "OUTWARD_RECORD": str(self._record)}
         return kept | {"HOME": str(self.home)} | recorder
 
     @property
     def targets(self) -> list[str]:
-        """The names that were looked up, and the addresses of other machines."""
+        """The host names that programs looked up, and the addresses of other machines that they connected to."""
         return self._record.read_text().splitlines() if self._record.exists() else []
 
     @property
@@ -48,5 +51,6 @@ class Outward:
         return sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*") if not path.is_dir())
 
     def run(self, *command: object) -> "subprocess.CompletedProcess[str]":
+        """Runs Python with these words in the empty home, and waits for its end."""
         words = [sys.executable, *map(str, command)]
         return subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=600)

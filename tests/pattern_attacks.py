@@ -1,8 +1,10 @@
-"""Texts that may take a regular expression long.
+"""Makes texts on which a regular expression may be slow. `test_patterns.py` measures the time that they take.
 
-A pattern tells few characters apart: `[0-9]+` the digits from all others. One of each kind is enough. What makes a
-search slow is a repetition that fails at its end and is tried again from each of its characters. So the texts repeat
-each pair of kinds, also after what leads to a repetition of the pattern, and end with what it does not take.
+A search is slow where a repetition of the pattern fails at its end and is tried again from each of its characters. So
+each text repeats a short unit many times, and ends with a character that the pattern does not match.
+
+A pattern distinguishes few kinds of characters: `[0-9]+` knows digits and all others. One character of each kind is
+enough. The units are all pairs of them, and what the repetitions of the pattern match.
 """
 
 import re
@@ -11,15 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-# Repetitions that end sooner are part of a time that is linear.
+# A repetition of at most so many turns multiplies the time of a search by a constant at most.
 MOST_REPEATED = 20
 
-# How Python reads a pattern. The modules have these names from 3.11 on.
+# Python's own parser of patterns, which has no public name. Its modules have these names from 3.11 on.
+# A parsed pattern (`tree`) is a list of items, each an opcode and its argument.
 _parser: Any = vars(re)["_parser"]
 _compiler: Any = vars(re)["_compiler"]
-_kinds: Any = vars(re)["_constants"]
-_REPETITIONS = (_kinds.MAX_REPEAT, _kinds.MIN_REPEAT, _kinds.POSSESSIVE_REPEAT)
-_CHARACTERS = (_kinds.LITERAL, _kinds.NOT_LITERAL, _kinds.ANY, _kinds.IN)
+_opcodes: Any = vars(re)["_constants"]
+_REPETITIONS = (_opcodes.MAX_REPEAT, _opcodes.MIN_REPEAT, _opcodes.POSSESSIVE_REPEAT)
+_CHARACTERS = (_opcodes.LITERAL, _opcodes.NOT_LITERAL, _opcodes.ANY, _opcodes.IN)
 
 
 class Attack(NamedTuple):
@@ -34,18 +37,23 @@ class Attack(NamedTuple):
 
 
 def alternatives(pattern: re.Pattern[Any]) -> list[tuple[re.Pattern[Any], Any]]:
-    """Returns the alternatives of a pattern, each as a pattern and as Python reads it. A search tries each of them."""
+    """Returns the alternatives of a pattern, each compiled and parsed. A search tries each of them."""
     tree = _parser.parse(pattern.pattern, pattern.flags)
     parts = list(_branches(tree))
     if len(parts) == 1:
         return [(pattern, tree)]
-    return [(_compiler.compile(_parser.SubPattern(tree.state, list(each)), pattern.flags), each) for each in parts]
+    found = []
+    for part in parts:
+        compiled = _compiler.compile(_parser.SubPattern(tree.state, list(part)), pattern.flags)
+        found.append((compiled, part))
+    return found
 
 
 def _branches(tree: Any) -> Iterator[Any]:
-    while len(tree) == 1 and tree[0][0] is _kinds.SUBPATTERN:
+    """Yields the alternatives `a` and `b` of `a|b`, also of one in a group, or the whole pattern if it has none."""
+    while len(tree) == 1 and tree[0][0] is _opcodes.SUBPATTERN:
         tree = tree[0][1][3]
-    if len(tree) == 1 and tree[0][0] is _kinds.BRANCH:
+    if len(tree) == 1 and tree[0][0] is _opcodes.BRANCH:
         for branch in tree[0][1][1]:
             yield from _branches(branch)
     else:
@@ -53,17 +61,22 @@ def _branches(tree: Any) -> Iterator[Any]:
 
 
 def attacks(tree: Any, flags: int) -> Iterator[Attack]:
-    """Yields texts that may take a pattern long, given as Python reads it."""
-    kinds = _kinds_of_characters(tree, flags)
-    least = min(kinds, key=lambda kind: sum(_takes(item, kind, flags) for item in _items(tree)))
-    repeated = list(_repetitions(tree, "", kinds, {}))
-    units = [first if first == second else first + second for first in kinds for second in kinds]
-    turns = [each for before, turn in repeated for each in (turn, before, before + turn)]
-    for unit in dict.fromkeys([*units, *filter(None, turns)]):
-        yield Attack("", unit, least)
-    for before in dict.fromkeys(before for before, _ in repeated if before):
-        for unit in dict.fromkeys([*kinds, *(turn for _, turn in repeated if turn)]):
-            yield Attack(before, unit, least)
+    """Yields texts on which a parsed pattern may be slow."""
+    characters = _one_of_each_kind(tree, flags)
+    items = list(_character_items(tree))
+    # The character that fewest parts of the pattern match makes a repetition fail at its end.
+    end = min(characters, key=lambda character: sum(_matches(item, character, flags) for item in items))
+    repetitions = list(_repetitions(tree, "", characters, {}))
+    units = [first if first == second else first + second for first in characters for second in characters]
+    for before, turn in repetitions:
+        units += [turn, before, before + turn]
+    for unit in dict.fromkeys(filter(None, units)):
+        yield Attack("", unit, end)
+    starts = [before for before, _ in repetitions if before]
+    turns = [turn for _, turn in repetitions if turn]
+    for start in dict.fromkeys(starts):
+        for unit in dict.fromkeys([*characters, *turns]):
+            yield Attack(start, unit, end)
 
 
 @cache
@@ -78,100 +91,122 @@ def representatives() -> list[str]:
     return list(dict.fromkeys([*by_category.values(), *spaces, *map(chr, range(128)), *"é中٣½☺\u200b"]))
 
 
-def _kinds_of_characters(tree: Any, flags: int) -> list[str]:
-    """Returns one of all characters that a pattern treats alike."""
-    items = list({repr(item): item for item in _items(tree)}.values())
-    found: dict[tuple[bool, ...], str] = {}
+def _one_of_each_kind(tree: Any, flags: int) -> list[str]:
+    """Returns characters of which each stands for all that a pattern does not distinguish from it."""
+    items = list({repr(item): item for item in _character_items(tree)}.values())
+    by_matches: dict[tuple[bool, ...], str] = {}
     for character in [*representatives(), *_named(items)]:
-        treated = [_takes(item, character, flags) for item in items]
-        # What `\b` tells apart, and `$`.
-        treated += [character.isalnum(), character == "\n"]
-        found.setdefault(tuple(treated), character)
-    return list(found.values())
+        matches = [_matches(item, character, flags) for item in items]
+        # `\b` distinguishes letters and digits, and `$` a line feed.
+        matches += [character.isalnum(), character == "\n"]
+        by_matches.setdefault(tuple(matches), character)
+    return list(by_matches.values())
 
 
 def _named(items: Sequence[Any]) -> Iterator[str]:
-    """Yields the characters that a pattern names, and those beside them."""
-    for kind, argument in items:
-        for inner, value in argument if kind is _kinds.IN else [(kind, argument)]:
-            places = value if inner is _kinds.RANGE else [value] if inner in _CHARACTERS and value is not None else []
-            beside = {each for place in places for each in (place - 1, place, place + 1)}
-            yield from (chr(each) for each in sorted(beside) if 0 <= each < 0xD800 or 0xE000 <= each < 0x110000)
+    """Yields the characters that a pattern names, and their neighbours in Unicode."""
+    for opcode, argument in items:
+        for inner, value in argument if opcode is _opcodes.IN else [(opcode, argument)]:
+            if inner is _opcodes.RANGE:
+                codes = list(value)
+            elif inner in _CHARACTERS and value is not None:
+                codes = [value]
+            else:
+                continue
+            neighbours = {each for code in codes for each in (code - 1, code, code + 1)}
+            # Halves of surrogate pairs are in no text.
+            yield from (chr(each) for each in sorted(neighbours) if 0 <= each < 0xD800 or 0xE000 <= each < 0x110000)
 
 
 def _parts(item: Any) -> list[Any]:
-    """Returns the patterns within a part of a pattern."""
-    kind, argument = item
-    if kind in _REPETITIONS:
+    """Returns the patterns within an item, such as that which a repetition repeats."""
+    opcode, argument = item
+    if opcode in _REPETITIONS:
         return [argument[2]]
-    if kind is _kinds.SUBPATTERN:
+    if opcode is _opcodes.SUBPATTERN:
         return [argument[3]]
-    if kind is _kinds.BRANCH:
+    if opcode is _opcodes.BRANCH:
         return list(argument[1])
-    if kind in (_kinds.ASSERT, _kinds.ASSERT_NOT):
+    if opcode in (_opcodes.ASSERT, _opcodes.ASSERT_NOT):
         return [argument[1]]
-    if kind is _kinds.GROUPREF_EXISTS:
+    if opcode is _opcodes.GROUPREF_EXISTS:
         return [each for each in argument[1:] if each is not None]
-    return [argument] if kind is _kinds.ATOMIC_GROUP else []
+    return [argument] if opcode is _opcodes.ATOMIC_GROUP else []
 
 
-def _items(tree: Any) -> Iterator[Any]:
-    """Yields the parts of a pattern that take one character."""
+def _character_items(tree: Any) -> Iterator[Any]:
+    """Yields the parts of a pattern that match one character, at any depth."""
     for item in tree:
         if item[0] in _CHARACTERS:
             yield item
         for part in _parts(item):
-            yield from _items(part)
+            yield from _character_items(part)
 
 
-def _takes(item: Any, character: str, flags: int) -> bool:
+def _matches(item: Any, character: str, flags: int) -> bool:
     forms = {character, character.swapcase()} if flags & re.IGNORECASE else {character}
-    return any(_takes_exactly(item, ord(form)) for form in forms if len(form) == 1)
+    return any(_matches_code(item, ord(form)) for form in forms if len(form) == 1)
 
 
-def _takes_exactly(item: Any, code: int) -> bool:
-    kind, argument = item
-    if kind is _kinds.IN:
-        is_negated = argument[0][0] is _kinds.NEGATE
-        return any(_takes_exactly(each, code) for each in argument[is_negated:]) is not is_negated
-    if kind is _kinds.RANGE:
-        return bool(argument[0] <= code <= argument[1])
-    if kind is _kinds.CATEGORY:
-        name, character = str(argument), chr(code)
-        is_word = character.isalnum() or character == "_"
-        is_in = character.isdecimal() if "DIGIT" in name else character.isspace() if "SPACE" in name else is_word
-        return is_in is not ("NOT" in name)
-    if kind is _kinds.ANY:
+def _matches_code(item: Any, code: int) -> bool:
+    """Whether an item matches the character with this code point, upper and lower case told apart."""
+    opcode, argument = item
+    if opcode is _opcodes.IN:
+        is_negated = argument[0][0] is _opcodes.NEGATE
+        is_listed = any(_matches_code(each, code) for each in argument[is_negated:])
+        return is_listed is not is_negated
+    if opcode is _opcodes.RANGE:
+        first, last = argument
+        return bool(first <= code <= last)
+    if opcode is _opcodes.CATEGORY:
+        return _is_in_category(str(argument), chr(code))
+    if opcode is _opcodes.ANY:
         return code != ord("\n")
-    return (code == argument) is (kind is _kinds.LITERAL)
+    return (code == argument) is (opcode is _opcodes.LITERAL)
 
 
-def _repetitions(tree: Any, before: str, kinds: Sequence[str], groups: dict[int, str]) -> Iterator[tuple[str, str]]:
-    """Yields, for each part that may be repeated often, a text before it and one turn of it."""
+def _is_in_category(name: str, character: str) -> bool:
+    """Whether a character is of a category such as `CATEGORY_NOT_DIGIT`, which is `[^0-9]`."""
+    if "DIGIT" in name:
+        is_of_kind = character.isdecimal()
+    elif "SPACE" in name:
+        is_of_kind = character.isspace()
+    else:
+        is_of_kind = character.isalnum() or character == "_"
+    return is_of_kind is not ("NOT" in name)
+
+
+def _repetitions(
+    tree: Any, before: str, characters: Sequence[str], groups: dict[int, str]
+) -> Iterator[tuple[str, str]]:
+    """Yields, for each part that may be repeated often, a text that leads to it and a text of one turn.
+
+    `groups` holds the texts of numbered groups, for references to them.
+    """
     for index, item in enumerate(tree):
-        start = before + _example(tree[:index], kinds, groups)
+        start = before + _example(tree[:index], characters, groups)
         if item[0] in _REPETITIONS and item[1][1] > MOST_REPEATED:
-            yield start, _example(item[1][2], kinds, groups)
+            yield start, _example(item[1][2], characters, groups)
         for part in _parts(item):
-            yield from _repetitions(part, start, kinds, groups)
+            yield from _repetitions(part, start, characters, groups)
 
 
-def _example(tree: Iterable[Any], kinds: Sequence[str], groups: dict[int, str]) -> str:
-    """Returns a short text that a pattern takes, more or less."""
+def _example(tree: Iterable[Any], characters: Sequence[str], groups: dict[int, str]) -> str:
+    """Returns a short text that a pattern matches, or nearly: what lies ahead or behind is left out."""
     text = ""
     for item in tree:
-        kind, argument = item
-        if kind in _CHARACTERS:
-            text += next((each for each in kinds if _takes(item, each, 0)), "")
-        elif kind is _kinds.BRANCH:
-            text += min((_example(each, kinds, groups) for each in argument[1]), key=len)
-        elif kind in _REPETITIONS:
-            text += _example(argument[2], kinds, groups) * argument[0]
-        elif kind is _kinds.SUBPATTERN:
-            groups[argument[0]] = _example(argument[3], kinds, groups)
+        opcode, argument = item
+        if opcode in _CHARACTERS:
+            text += next((each for each in characters if _matches(item, each, 0)), "")
+        elif opcode is _opcodes.BRANCH:
+            text += min((_example(each, characters, groups) for each in argument[1]), key=len)
+        elif opcode in _REPETITIONS:
+            text += _example(argument[2], characters, groups) * argument[0]
+        elif opcode is _opcodes.SUBPATTERN:
+            groups[argument[0]] = _example(argument[3], characters, groups)
             text += groups[argument[0]]
-        elif kind is _kinds.GROUPREF:
+        elif opcode is _opcodes.GROUPREF:
             text += groups.get(argument, "")
-        elif kind is _kinds.ATOMIC_GROUP:
-            text += _example(argument, kinds, groups)
+        elif opcode is _opcodes.ATOMIC_GROUP:
+            text += _example(argument, characters, groups)
     return text

@@ -14,9 +14,9 @@ import pytest
 
 from tests.service.conftest import free_port
 
-# initdb refuses to run as root.
+# initdb refuses to run as root. Tests that run as root start the server's programs as this user.
 USER = "nobody" if os.getuid() == 0 else None
-ACCOUNT: dict[str, Any] = {"user": USER, "group": "nogroup", "extra_groups": []} if USER else {}
+ACCOUNT_OPTIONS: dict[str, Any] = {"user": USER, "group": "nogroup", "extra_groups": []} if USER else {}
 
 
 class PostgreSQL:
@@ -30,6 +30,7 @@ class PostgreSQL:
         self.start()
 
     def start(self) -> None:
+        # The data need not survive the machine, so nothing is flushed to the disk.
         options = f"-h 127.0.0.1 -p {self._port} -k {self._folder} -c fsync=off"
         log = self._folder / "log"
         self._run("pg_ctl", "--pgdata", self._folder / "data", "--log", log, "--wait", "-o", options, "start")
@@ -48,16 +49,16 @@ class PostgreSQL:
 
     def _run(self, program: str, *arguments: object) -> None:
         command = [str(self._binaries / program), *map(str, arguments)]
-        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, timeout=60, **ACCOUNT)
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, timeout=60, **ACCOUNT_OPTIONS)
 
 
 @contextmanager
 def running_postgresql() -> Iterator[PostgreSQL]:
-    """Runs a server until the block ends. The test is skipped where it is not installed."""
+    """Runs a server until the block ends. Skips the test where PostgreSQL is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("needs PostgreSQL, Debian's package `postgresql`")
-    # Not pytest's own folder, which other users may not enter.
+    # Another user may not enter pytest's temporary folders.
     folder = Path(tempfile.mkdtemp(prefix="slimseq-postgresql-"))
     try:
         if USER:

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,22 +9,25 @@ import pytest
 from tests.pattern_attacks import Attack, alternatives, attacks
 from tests.pattern_sources import MADE_OF_DATA, compiled, hidden_imports, made_of_data, written_in_functions
 
-# Texts of so many characters are tried first. Where four times the text takes six times as long, which is rare, longer
-# ones decide.
+# Most texts are measured with few characters first. A pattern is suspicious if four times the text takes more than six
+# times as long, which noise makes rare. Then longer texts decide.
 FEW, MANY = 300, 1200
-SUSPICIOUS = 6
+SUSPICIOUS_RATIO = 6
 NOISE_SECONDS = 0.00002
-# What no search takes, unless each character doubles its time, or a repetition is within a repetition.
+# A search that takes longer than this for so few characters doubles its time with each character, or has a repetition
+# within a repetition. A longer text would take forever.
 FEWEST, FEWEST_SECONDS = 20, 0.002
 MANY_SECONDS = 0.05
-# What decides. A search that is quadratic takes 16 times as long for four times the text.
-CHARACTERS, MORE = 10_000, 40_000
-ALLOWED = 8
+# The deciding measurement. For four times the text, a linear search takes 4 times as long, a quadratic one 16 times.
+SHORT, LONG = 10_000, 40_000
+ALLOWED_RATIO = 8
 LONG_NOISE_SECONDS = 0.005
-# No noise takes so many times as long.
-CLEARLY = 1.5
-# Of the shorter text. The largest pattern takes 0.02 s.
-MOST_SECONDS = 0.1
+# Beyond so many times the bound, a search is slow whatever the noise.
+CLEAR_RATIO = 1.5
+# Limit for the shorter text. The largest pattern takes 0.02 s.
+SHORT_SECONDS = 0.1
+# One measurement may be disturbed: a search is slow only if it is so each time.
+ATTEMPTS = 3
 
 
 def test_every_pattern_takes_linear_time() -> None:
@@ -38,28 +40,35 @@ def test_every_pattern_takes_linear_time() -> None:
         for part, tree in alternatives(pattern):
             # Several patterns have alternatives in common.
             key = f"{pattern.flags} {tree!r}"
-            if key not in tried:
-                tried.add(key)
-                faults += (f"{name}: {attack}" for attack in slow_attacks(pattern, part, tree))
+            if key in tried:
+                continue
+            tried.add(key)
+            attack = find_slow_attack(pattern, part, tree)
+            if attack is not None:
+                faults.append(f"{name}: {attack}")
 
-    assert len(patterns) > 70 and len(tried) > 150
     assert faults == []
+    # The package has about so many: none was overlooked.
+    assert len(patterns) > 70
+    assert len(tried) > 150
 
 
-def slow_attacks(pattern: re.Pattern[Any], part: re.Pattern[Any], tree: Any) -> Iterator[Attack]:
-    """Yields the first text that takes a pattern long, found by one of its alternatives."""
+def find_slow_attack(pattern: re.Pattern[Any], part: re.Pattern[Any], tree: Any) -> Attack | None:
+    """Returns a text on which a pattern is slow, made for one of its alternatives (`part`, parsed as `tree`)."""
     for attack in attacks(tree, pattern.flags):
         if is_suspicious(part, attack) and (is_hopeless(part, attack) or not is_linear(pattern, attack)):
-            yield attack
-            return
+            return attack
+    return None
 
 
 def is_suspicious(pattern: re.Pattern[Any], attack: Attack) -> bool:
+    """Whether short texts give reason to measure long ones. Most texts are measured once, since `all` ends early."""
     fewest, short, long = (as_read(pattern, attack.text(characters)) for characters in (FEWEST, FEW, MANY))
-    if all(seconds(pattern, fewest) > FEWEST_SECONDS for _ in range(3)):
+    if all(seconds(pattern, fewest) > FEWEST_SECONDS for _ in range(ATTEMPTS)):
         return True
-    # Most texts are measured once.
-    return all(seconds(pattern, long) > SUSPICIOUS * seconds(pattern, short) + NOISE_SECONDS for _ in range(3))
+    return all(
+        seconds(pattern, long) > SUSPICIOUS_RATIO * seconds(pattern, short) + NOISE_SECONDS for _ in range(ATTEMPTS)
+    )
 
 
 def is_hopeless(pattern: re.Pattern[Any], attack: Attack) -> bool:
@@ -69,14 +78,15 @@ def is_hopeless(pattern: re.Pattern[Any], attack: Attack) -> bool:
 
 
 def is_linear(pattern: re.Pattern[Any], attack: Attack) -> bool:
-    short, long = (as_read(pattern, attack.text(characters)) for characters in (CHARACTERS, MORE))
-    for _ in range(3):
+    """Whether a long text takes no more than its share of time. Measures again where the answer is close."""
+    short, long = (as_read(pattern, attack.text(characters)) for characters in (SHORT, LONG))
+    for _ in range(ATTEMPTS):
         before = min(seconds(pattern, short) for _ in range(2))
-        if before > MOST_SECONDS:
+        if before > SHORT_SECONDS:
             return False
-        bound = ALLOWED * before + LONG_NOISE_SECONDS
+        bound = ALLOWED_RATIO * before + LONG_NOISE_SECONDS
         took = seconds(pattern, long)
-        if took < bound or took > CLEARLY * bound:
+        if took < bound or took > CLEAR_RATIO * bound:
             return took < bound
     return False
 
@@ -95,6 +105,7 @@ def use(pattern: re.Pattern[Any], text: Any) -> None:
 
 
 def as_read(pattern: re.Pattern[Any], text: str) -> str | bytes:
+    """Returns the text as bytes where the pattern is one of bytes."""
     return text.encode("latin-1", "replace") if isinstance(pattern.pattern, bytes) else text
 
 
@@ -117,4 +128,6 @@ def test_a_slow_pattern_is_found_wherever_its_repetition_begins(text: str) -> No
 def test_longer_texts_decide_whether_a_pattern_is_slow() -> None:
     spaces = Attack("", " ", "a")
 
-    assert is_linear(re.compile(r" +a"), spaces) and not is_linear(re.compile(r" +b"), spaces)
+    assert is_linear(re.compile(r" +a"), spaces)
+    # From each space, it searches all others for a `b` that never comes.
+    assert not is_linear(re.compile(r" +b"), spaces)

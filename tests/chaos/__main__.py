@@ -1,7 +1,7 @@
 """Attacks a service with 2 GiB of memory and few file descriptors, and prints a table of what held (`make chaos`).
 
-`python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once, and compares with a quiet
-service.
+`python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once, and compares the answers with
+those of a quiet service.
 """
 
 import argparse
@@ -24,11 +24,12 @@ from tests.chaos.target import Target
 from tests.service.conftest import running_service
 
 MEMORY_BYTES = 2 * 1024**3
-# Fewer than `SLIMSEQ_MAX_CONNECTIONS` and the service's files need.
+# Fewer than the service needs for the connections of `SLIMSEQ_MAX_CONNECTIONS` and its files.
 DESCRIPTORS = 512
 REQUESTS = 10_000
+# Mean time between two of the most frequent disturbances.
 PAUSE_SECONDS = 2.0
-# Of a probe, on a machine where nothing else runs.
+# Limit for a probe of `/healthz`. Nothing else may run on the machine.
 STALL_SECONDS = 0.25
 SCOPES_OF_CLIENTS = (Scope.GENERATE, Scope.EVALUATE, Scope.METRICS)
 

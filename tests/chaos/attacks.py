@@ -1,6 +1,7 @@
-"""Attacks: what they send is refused or takes a while, and good requests beside them are answered as ever.
+"""Attacks on the service: hostile texts, bodies, connections, and files in its store.
 
-Each yields what should never be, whatever else the service does meanwhile. `storm` looks at the rest.
+The service should refuse what an attack sends, or work on it while it answers others as ever. Each attack yields a line
+for everything that should never happen to the attack itself. `storm.py` checks the answers to others.
 """
 
 import contextlib
@@ -24,14 +25,19 @@ Attack = Callable[[Target], Iterator[str]]
 MEGABYTE = 1_000_000
 MILLION = 1_000_000
 CHUNK = b"x" * 65_536
-# A body of the largest size, what the service reads of it after its answer, and what the buffers of the system hold.
+# Limit for what the service reads of a request without an end: a body of the largest size, what it reads after its
+# answer, and what the buffers of the system hold.
 MOST_TAKEN_BYTES = 48 * MEGABYTE
+# How much an attack sends of such a request, and for how long.
+ENDLESS_BYTES = 400 * MEGABYTE
+ENDLESS_SECONDS = 10
 WORDS = ["bridge", "river", "council", "repair", "pillar", "engineer", "market", "crossing", "motorway", "winter"]
-# A variant with a tokenizer of a stranger, and a sentence that it fails on.
+# A variant whose tokenizer panics, as a stranger may have made it, and a sentence that it fails on.
 STRANGER = "stranger"
 SENTENCE = "The old man walks along the river and looks at the birds in the garden."
-# More than the service of `limited_target` has file descriptors, and how soon others are answered beside them.
+# More than the service of `limited_target` has file descriptors.
 SILENT_CONNECTIONS = 600
+# Limit for small requests of others beside an attack.
 ANSWERED_SECONDS = 5.0
 # Characters of a repetition. A search that is quadratic takes half a minute for so many.
 REPEATED_CHARACTERS = 99_990
@@ -51,12 +57,13 @@ def texts_that_take_long(target: Target) -> Iterator[str]:
         *[partial(post, "/summarize", document)] * 3,
         *[partial(post, "/summarize", {"text": [ARTICLE * 6] * 64})] * 8,
     ]
+    # Any answer is right. The storm sees whether others wait for it.
     together(calls)
     yield from ()
 
 
 def texts_that_repeat(target: Target) -> Iterator[str]:
-    """Sends texts that repeat what has once made a search quadratic, and asks others meanwhile."""
+    """Sends texts that made a regular expression quadratic in earlier versions, and small requests meanwhile."""
     spaces = " " * REPEATED_CHARACTERS
     attacks: list[tuple[str, dict[str, Any]]] = [
         ("/translate", {"text": f"a{spaces}b", "format": "markdown"}),
@@ -88,7 +95,7 @@ def _slowest(target: Target, requests: int = 10) -> float:
 
 
 def bodies_of_too_many_values(target: Target) -> Iterator[str]:
-    """Posts two million pairs that are none, and 600,000 keys that nobody knows."""
+    """Posts two million numbers in the place of pairs, and 600,000 unknown keys."""
     pairs = b'{"task":"translation","variants":["original"],"pairs":[' + b"1," * 2_000_000 + b"1]}"
     keys = b'{"text":"Hi."' + b"".join(b',"k%d":1' % number for number in range(600_000)) + b"}"
     for path, body in (("/evaluations", pairs), ("/translate", keys)):
@@ -98,9 +105,10 @@ def bodies_of_too_many_values(target: Target) -> Iterator[str]:
 
 
 def evaluations_without_sense(target: Target) -> Iterator[str]:
-    """Evaluates a pair of 25,000 words, deletes an evaluation that runs, and posts and deletes forty of 7.5 MB."""
+    """Posts a pair of 25,000 words, an evaluation that is deleted while it runs, and forty of 7.5 MB."""
     words = " ".join(WORDS[number % len(WORDS)] + str(number % 997) for number in range(25_000))
     large = {"source": "word " * 1500, "target": "Wort " * 1500}
+    # Each with the seconds after which it is deleted.
     wanted: list[tuple[dict[str, Any], float]] = [
         ({"task": "summarization", "pairs": [{"document": words, "summary": words}]}, 4),
         ({"task": "summarization", "pairs": [{"document": words[:40_000], "summary": words[:12_000]}] * 20}, 4),
@@ -116,8 +124,9 @@ def evaluations_without_sense(target: Target) -> Iterator[str]:
 
 
 def manifests_that_lie(target: Target) -> Iterator[str]:
-    """Serves variants whose manifest lists no file, or is of another name or task, and a link out of the store."""
-    task, outside = target.store / "translation", target.store.parent / "outside"
+    """Adds variants whose manifest lists no file or has another name or task, and a link out of the store."""
+    task = target.store / "translation"
+    outside = target.store.parent / "outside"
     lies: dict[str, dict[str, Any]] = {
         "empty": {"files": [], "digest": digest_of([])},
         "other-name": {"variant": "original"},
@@ -141,6 +150,7 @@ def manifests_that_lie(target: Target) -> Iterator[str]:
 
 
 def _copy(original: Path, folder: Path, changes: dict[str, Any]) -> None:
+    """Copies a variant's folder, and changes fields of its manifest."""
     shutil.copytree(original, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
@@ -148,27 +158,30 @@ def _copy(original: Path, folder: Path, changes: dict[str, Any]) -> None:
 
 def requests_without_end(target: Target) -> Iterator[str]:
     """Sends bodies and a header without end, and goes on after the answer."""
+    # The start of each request, and the piece that follows it again and again.
     endless = {
         "a chunked POST": (b"POST /translate" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n", CHUNKED),
         "a chunked GET": (b"GET /healthz" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n", CHUNKED),
         "a GET with a length": (b"GET /healthz" + HEAD + b"Content-Length: 100000000000\r\n\r\n", CHUNK),
         "a header": (b"GET /healthz" + HEAD + b"X-Long: ", CHUNK),
     }
-    for name, (head, piece) in endless.items():
-        taken, deadline = 0, time.monotonic() + 10
-        line, _, rest = head.partition(b"\r\n")
-        keys = b"".join(f"{key}: {value}\r\n".encode() for key, value in target.service.headers.items())
+    for kind, (head, piece) in endless.items():
+        taken = 0
+        deadline = time.monotonic() + ENDLESS_SECONDS
+        # The header with the client's key comes after the request line.
+        request_line, _, rest = head.partition(b"\r\n")
+        key = b"".join(f"{name}: {value}\r\n".encode() for name, value in target.service.headers.items())
         connection = socket.create_connection(("127.0.0.1", target.service.port), timeout=2)
         with connection, contextlib.suppress(OSError):
-            connection.sendall(line + b"\r\n" + keys + rest)
-            while taken < 400 * MEGABYTE and time.monotonic() < deadline:
+            connection.sendall(request_line + b"\r\n" + key + rest)
+            while taken < ENDLESS_BYTES and time.monotonic() < deadline:
                 taken += connection.send(piece)
         if taken > MOST_TAKEN_BYTES:
-            yield f"{name}: {taken / MEGABYTE:.0f} MB were read"
+            yield f"{kind}: {taken / MEGABYTE:.0f} MB were read"
 
 
 def tokenizers_that_panic(target: Target) -> Iterator[str]:
-    """Serves a variant of a stranger, whose tokenizer's library panics where it decodes an output."""
+    """Adds a variant whose tokenizer panics when it decodes an output, and asks for it."""
     folder = target.store / "translation" / STRANGER
     _copy(target.store / "translation" / "quantized", folder, {"variant": STRANGER})
     add_panic(folder)
@@ -187,7 +200,9 @@ def tokenizers_that_panic(target: Target) -> Iterator[str]:
 
 
 def _unload(target: Target, variant: str, seconds: float = 60) -> None:
-    path, deadline = f"/variants/translation/{variant}/unload", time.monotonic() + seconds
+    """Unloads a variant once no request uses it (409 until then)."""
+    path = f"/variants/translation/{variant}/unload"
+    deadline = time.monotonic() + seconds
     while target.service.send("POST", path, headers=target.admin).status == 409 and time.monotonic() < deadline:
         time.sleep(0.1)
 
@@ -197,6 +212,7 @@ def connections_that_say_nothing(target: Target) -> Iterator[str]:
     with contextlib.ExitStack() as held:
         for _ in range(SILENT_CONNECTIONS):
             with contextlib.suppress(OSError):
+                # Another address than that of the clients, who have connections of their own.
                 held.enter_context(connect(target.service, seconds=5, address="127.0.0.2"))
         for _ in range(5):
             started = time.monotonic()
@@ -206,7 +222,7 @@ def connections_that_say_nothing(target: Target) -> Iterator[str]:
                 yield f"beside silent connections: {answer.status} after {seconds:.1f} s"
 
 
-# Those that take no time are a part of `make test`.
+# Attacks that take little time, which `make test` makes.
 SHORT_ATTACKS: tuple[Attack, ...] = (
     bodies_of_too_many_values,
     connections_that_say_nothing,

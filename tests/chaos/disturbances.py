@@ -1,4 +1,7 @@
-"""What is done to the service from outside while it is asked: its variants, files, processes, disk and database."""
+"""Disturbs a running service: loads and unloads variants, damages files, kills evaluations, takes the database away.
+
+Each disturbance checks at once that the service reacts as it should. `storm.py` checks the answers to others.
+"""
 
 import contextlib
 import random
@@ -14,15 +17,16 @@ import psutil
 from tests.chaos.target import Target
 from tests.damage import flip_bytes
 
-# They are loaded and unloaded; no good request names them.
+# Variants that are loaded and unloaded. No good request names them.
 COMING_AND_GOING = (
     ("translation", "distilled"),
     ("summarization", "distilled"),
     ("summarization", "pruned"),
 )
+# The variant whose files are damaged.
 DAMAGED = ("translation", "pruned")
 QUESTION = {"text": "Good morning."}
-# How long the database may still be called unavailable after it is back: of a transaction that waited for it.
+# How long answers may still call the database unavailable after it is back: a transaction may have waited for it.
 AFTERMATH_SECONDS = 10.0
 
 
@@ -35,11 +39,11 @@ class Disturbances:
         self._target = target
         self._state = state
         self._has_ended = threading.Event()
-        self._database_harmed = float("-inf")
+        self._database_harmed_until = float("-inf")
         self._is_database_harmed = False
-        # The first one finds out what the damaged variant says while it is whole.
-        self._damaged_says = self._ask_damaged().json
-        # Each with its pause, so that some evaluations live, and the database is there most of the time.
+        # The answer of the variant before its files are damaged. A repaired one must give the same.
+        self._answer_when_whole = self._ask_damaged().json
+        # The mean pause of each. Some evaluations must live to their end, and the database must be there mostly.
         works = {
             self._load_and_unload: pause_seconds,
             self._damage_and_repair: pause_seconds,
@@ -62,10 +66,11 @@ class Disturbances:
             thread.join()
 
     def harmed_database_since(self, started: float) -> bool:
-        """Whether the database could not be used at some time since then, or may still wait for it."""
-        return self._is_database_harmed or self._database_harmed > started - AFTERMATH_SECONDS
+        """Whether the database was unavailable at some time since `started`, or shortly before it."""
+        return self._is_database_harmed or self._database_harmed_until > started - AFTERMATH_SECONDS
 
     def load_all(self) -> None:
+        """Loads all variants that disturbances load."""
         for number in range(len(COMING_AND_GOING)):
             self._load(number)
         self._ask_damaged()
@@ -75,15 +80,16 @@ class Disturbances:
         for task, variant in (*COMING_AND_GOING, DAMAGED):
             self._unload(task, variant)
 
-    def _repeat(self, work: Callable[[random.Random], None], pause_seconds: float, drawn: random.Random) -> None:
-        while not self._has_ended.wait(pause_seconds * (0.5 + drawn.random())):
+    def _repeat(self, work: Callable[[random.Random], None], pause_seconds: float, rng: random.Random) -> None:
+        """Does a disturbance again and again, after pauses of half to one and a half times the mean."""
+        while not self._has_ended.wait(pause_seconds * (0.5 + rng.random())):
             try:
-                work(drawn)
+                work(rng)
             except (OSError, AssertionError) as error:
                 self.complaints.append(f"{work.__name__.strip('_')}: {type(error).__name__}: {error}")
 
-    def _load_and_unload(self, drawn: random.Random) -> None:
-        task, variant = self._load(drawn.randrange(len(COMING_AND_GOING)))
+    def _load_and_unload(self, rng: random.Random) -> None:
+        task, variant = self._load(rng.randrange(len(COMING_AND_GOING)))
         self._unload(task, variant)
         self.made["variants loaded and unloaded"] += 1
 
@@ -95,6 +101,7 @@ class Disturbances:
         return task, variant
 
     def _unload(self, task: str, variant: str, seconds: float = 60) -> None:
+        """Unloads a variant once no request uses it (409 until then)."""
         deadline = time.monotonic() + seconds
         path = f"/variants/{task}/{variant}/unload"
         while (answer := self._target.service.send("POST", path, headers=self._target.admin)).status == 409:
@@ -102,9 +109,9 @@ class Disturbances:
             time.sleep(0.1)
         assert answer.status == 200, f"{path}: {answer.status} {answer.text[:200]}"
 
-    def _damage_and_repair(self, drawn: random.Random) -> None:
+    def _damage_and_repair(self, rng: random.Random) -> None:
         """Changes a byte of an artifact: it is refused, and its file named, until it is whole again."""
-        path = drawn.choice(sorted(self._target.store.joinpath(*DAMAGED).glob("onnx/*.onnx")))
+        path = rng.choice(sorted(self._target.store.joinpath(*DAMAGED).glob("onnx/*.onnx")))
         whole = path.read_bytes()
         flip_bytes(path)
         try:
@@ -118,10 +125,11 @@ class Disturbances:
         assert served.status == 200, (
             f"{path.name} is whole again, and the answer is {served.status} {served.text[:200]}"
         )
-        assert served.json["outputs"] == self._damaged_says["outputs"], f"{served.text[:200]} after a repair"
+        assert served.json["outputs"] == self._answer_when_whole["outputs"], f"{served.text[:200]} after a repair"
         self.made["artifacts damaged and repaired"] += 1
 
     def _ask_damaged(self) -> Any:
+        """Asks the variant whose files are damaged, again while the service has no time for it."""
         for _ in range(100):
             answer = self._target.service.post(f"/translate?variant={DAMAGED[1]}&runtime=onnxruntime", QUESTION)
             if answer.status not in (429, 504):
@@ -129,15 +137,16 @@ class Disturbances:
             time.sleep(0.5)
         return answer
 
-    def _kill_evaluation(self, drawn: random.Random) -> None:
+    def _kill_evaluation(self, rng: random.Random) -> None:
+        """Kills the processes of evaluations that run, at some time of their work."""
         for child in self._target.process.children():
             with contextlib.suppress(psutil.Error):
                 if "slimseq.app.evaluations.child" in child.cmdline():
-                    time.sleep(drawn.random())
+                    time.sleep(rng.random())
                     child.kill()
                     self.made["evaluations killed"] += 1
 
-    def _take_database_away(self, drawn: random.Random) -> None:
+    def _take_database_away(self, rng: random.Random) -> None:
         """Puts a file in the place of the database's folder for a while."""
         away = self._state.with_name("away")
         self._is_database_harmed = True
@@ -148,7 +157,7 @@ class Disturbances:
         finally:
             self._state.unlink()
             away.rename(self._state)
-            self._database_harmed = time.monotonic()
+            self._database_harmed_until = time.monotonic()
             self._is_database_harmed = False
         self.made["databases taken away"] += 1
 

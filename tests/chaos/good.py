@@ -1,4 +1,4 @@
-"""Good requests, whose answers must stay the same byte for byte, whatever else the service is sent."""
+"""Good requests. Their answers must be the same byte for byte, whatever else the service is asked at the same time."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -12,17 +12,18 @@ ARTICLE = (
     "4.2 million pounds, most of which the county will pay."
 )
 SENTENCES = "The children are playing in the garden. It is raining. We need more time to read the long report."
-# Letters with marks apart, from right to left, joined, invisible, without a glyph, and outside of the basic plane.
+# Combining marks, text from right to left, joined emoji, invisible characters, noncharacters, control characters, and
+# characters outside of the basic multilingual plane.
 ODD_UNICODE = (
     "Cafe\u0301 \u202eolleh\u202c \u05e9\u05dc\u05d5\u05dd. \U0001f468\u200d\U0001f469\u200d\U0001f467 "
     "fa\u00adther\u200b \ufeff\ufdd0 \U0001d400\U0001f1e9\U0001f1ea \u0001\u009b31m z\u0351\u0352\u0353\u0354 "
     "\uff28\uff49\u3002 \u0130i\u0131I."
 )
-TRANSLATED = {"source": "en", "target": "de"}
+LANGUAGES = {"source": "en", "target": "de"}
 
 
 class Good(NamedTuple):
-    """A request and its body."""
+    """The path of a request and its body."""
 
     path: str
     body: dict[str, Any]
@@ -44,18 +45,21 @@ REQUESTS: tuple[Good, ...] = (
     Good("/summarize", {"text": ARTICLE * 4, "long_input": "map_reduce", "max_new_tokens": 24}),
     Good("/compare?task=translation&variant=original&variant=compact", {"text": SENTENCES, "num_beams": 2}),
     Good("/compare?task=summarization&variant=quantized&variant=compact", {"text": ARTICLE, "max_new_tokens": 24}),
-    Good("/libretranslate/translate", {"q": [SENTENCES, "Good morning."], **TRANSLATED}),
-    Good("/libretranslate/translate", {"q": "<p>It is <b>raining</b>.</p>", "format": "html", **TRANSLATED}),
+    Good("/libretranslate/translate", {"q": [SENTENCES, "Good morning."], **LANGUAGES}),
+    Good("/libretranslate/translate", {"q": "<p>It is <b>raining</b>.</p>", "format": "html", **LANGUAGES}),
     Good("/huggingface/translate", {"inputs": SENTENCES, "parameters": {"num_beams": 1}}),
     Good("/huggingface/summarize", {"inputs": ARTICLE, "parameters": {"max_new_tokens": 32}}),
     Good("/libretranslate/detect", {"q": "Die Kinder spielen im Garten."}),
 )
-# What is new in each answer.
-NEW = ("id", "timings", "request_id")
+# Fields that differ in each answer.
+CHANGING_FIELDS = ("id", "timings", "request_id")
 
 
 def content(answer: Response, body: dict[str, Any]) -> Any:
-    """Returns what an answer says that may not change; a stream's pieces are put together."""
+    """Returns the part of an answer that must stay the same.
+
+    For an answer that failed, that is a string with what went wrong. The pieces of a stream are joined.
+    """
     if answer.status != 200:
         return f"{answer.status}: {answer.text[:300]}"
     if body.get("stream"):
@@ -75,6 +79,9 @@ def alone(service: Service) -> dict[int, Any]:
 
 
 def _lasting(value: Any) -> Any:
+    """Returns a value without the fields that differ in each answer, at any depth."""
     if isinstance(value, dict):
-        return {name: _lasting(each) for name, each in value.items() if name not in NEW}
-    return [_lasting(each) for each in value] if isinstance(value, list) else value
+        return {name: _lasting(each) for name, each in value.items() if name not in CHANGING_FIELDS}
+    if isinstance(value, list):
+        return [_lasting(each) for each in value]
+    return value

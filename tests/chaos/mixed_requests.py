@@ -1,4 +1,7 @@
-"""The mixed requests: each kind with how it is sent, and which answers are right."""
+"""Clients of the storm. Each draws requests of several kinds, sends them, and judges the answers.
+
+A kind is a method of `MixedClient`, which returns what is wrong with the answer (a complaint), or None.
+"""
 
 import contextlib
 import http.client
@@ -18,16 +21,17 @@ from tests.chaos.disturbances import Disturbances
 from tests.chaos.good import REQUESTS, content
 from tests.service.client import TIMEOUT_SECONDS, Response, Service
 
-# Answers after which a client asks again, and for how long.
-LATER = (429, 503, 504)
+# Statuses after which a client asks again, and for how long it does.
+RETRY_STATUSES = (429, 503, 504)
 PATIENCE_SECONDS = 300.0
-# Requests that only read. The database has the last ones.
+# Paths that are only read. The last ones need the database.
 READING = (
     *("/variants", "/variants/translation/quantized", "/quality", "/latency", "/memory", "/info", "/"),
     *("/metrics", "/openapi.json", "/healthz", "/libretranslate/languages", "/libretranslate/frontend/settings"),
     *("/evaluations?limit=3", "/experiments?limit=3", "/evaluations?before=1"),
 )
-OF_DATABASE = ("/evaluations", "/experiments", "/feedback")
+# Beginnings of the paths that need the database.
+DATABASE_PATHS = ("/evaluations", "/experiments", "/feedback")
 # Requests that are wrong, and the status of their answer.
 WRONG: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/translate", {"text": ""}, 422),
@@ -55,11 +59,11 @@ EVALUATION = {
         {"source": "It is raining.", "target": "Es regnet."},
     ],
 }
-# Good requests whose answers clients judge.
-JUDGED = [number for number, (_, body) in enumerate(REQUESTS[:8]) if not body.get("stream")]
-# Evaluations that have not ended, at most.
+# Numbers of the good requests whose answers clients rate.
+RATED = [number for number, (_, body) in enumerate(REQUESTS[:8]) if not body.get("stream")]
+# At most so many evaluations wait or run at once.
 WAITING_EVALUATIONS = 3
-# What of a hundred requests is of each kind. The other requests are good ones.
+# Per cent of the requests that are of each kind. All others are good ones.
 SHARES = {
     "reading": 14,
     "wrong": 8,
@@ -73,7 +77,13 @@ SHARES = {
 
 @dataclass
 class Seen:
-    """What the clients have seen. Shared by all of their threads."""
+    """What the clients have seen. Their threads share it.
+
+    Args:
+        asked: the number of requests of each kind.
+        evaluations: ids of the evaluations that were posted.
+        responses: ids of recent answers, to be rated.
+    """
 
     asked: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
@@ -82,7 +92,7 @@ class Seen:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, complaint: str | None) -> None:
-        """Counts a request, and keeps what is wrong with its answer."""
+        """Counts a request, and keeps the complaint about its answer."""
         with self.lock:
             self.asked[kind] += 1
             if complaint is not None:
@@ -101,7 +111,7 @@ class KeptConnection:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
-        """Sends a request, and reads its one answer. `headers` are in place of those of all requests.
+        """Sends a request, and reads its one answer. `headers` replace those of the service's client.
 
         Raises:
             ExtraAnswer: the answer is to another request, or there was more than one to the request before.
@@ -117,13 +127,14 @@ class KeptConnection:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.headers.items()}
-            found = Response(answer.status, named, answer.read())
+            response = Response(answer.status, named, answer.read())
         except BaseException:
             self.close()
             raise
-        if found.headers.get("x-request-id") != request_id:
-            raise ExtraAnswer(f"{method} {path}: the answer is that of request {found.headers.get('x-request-id')}")
-        return found
+        answered_id = response.headers.get("x-request-id")
+        if answered_id != request_id:
+            raise ExtraAnswer(f"{method} {path}: the answer is that of request {answered_id}")
+        return response
 
     def close(self) -> None:
         """Closes the connection. The next request opens another one."""
@@ -134,6 +145,7 @@ class KeptConnection:
     def _open(self) -> http.client.HTTPConnection:
         """Returns the connection, a new one if the service has closed it."""
         if self._connection is not None and self._connection.sock is not None:
+            # An open connection has nothing to read before a request. A closed one reads as empty.
             readable, _, _ = select.select([self._connection.sock], [], [], 0)
             if not readable:
                 return self._connection
@@ -147,7 +159,9 @@ class KeptConnection:
 class MixedClient:
     """Sends requests that it draws, one after the other, with the key of `service`. Used by one thread.
 
-    `expected` has the content of each good answer, `outsider` headers with a key that may generate nothing.
+    Args:
+        expected: the content of the answer to each good request.
+        outsider: headers with a key that may not generate.
     """
 
     def __init__(
@@ -178,6 +192,7 @@ class MixedClient:
         }
 
     def send(self) -> None:
+        """Draws a request, sends it, and records what is wrong with the answer."""
         [kind] = self._random.choices([*SHARES, "good"], [*SHARES.values(), 100 - sum(SHARES.values())])
         try:
             complaint = self._kinds[kind](self._random)
@@ -193,27 +208,28 @@ class MixedClient:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             answer = self._connection.ask(method, path, body, headers)
-            if answer.status not in LATER or time.monotonic() > until:
+            if answer.status not in RETRY_STATUSES or time.monotonic() > until:
                 return answer
             if answer.status == 503 and "retry-after" not in answer.headers:
                 return answer
             time.sleep(min(float(answer.headers.get("retry-after", 1)), 2.0))
 
-    def _good(self, drawn: random.Random) -> str | None:
-        number = drawn.randrange(len(REQUESTS))
+    def _good(self, rng: random.Random) -> str | None:
+        number = rng.randrange(len(REQUESTS))
         answer = self._patiently("POST", *REQUESTS[number])
-        if number in JUDGED and answer.status == 200:
+        if number in RATED and answer.status == 200:
             self._seen.responses.append(answer.json["id"])
         return self._difference(number, answer)
 
     def _difference(self, number: int, answer: Response) -> str | None:
+        """Says how the answer to a good request differs from that of a quiet service, or None."""
         found = content(answer, REQUESTS[number].body)
         if found == self._expected[number]:
             return None
         return f"{REQUESTS[number].path}: {str(found)[:300]} instead of {str(self._expected[number])[:300]}"
 
-    def _reading(self, drawn: random.Random) -> str | None:
-        path = drawn.choice(READING)
+    def _reading(self, rng: random.Random) -> str | None:
+        path = rng.choice(READING)
         answer = self._while_database_comes_and_goes("GET", path)
         return None if answer.status == 200 else f"{path}: {answer.status} {answer.text[:200]}"
 
@@ -223,50 +239,56 @@ class MixedClient:
             started = time.monotonic()
             answer = self._connection.ask(method, path, body)
             is_refused = answer.status == 503 and "database-unavailable" in answer.text
-            if not (is_refused and path.startswith(OF_DATABASE) and self._disturbances.harmed_database_since(started)):
+            if not is_refused or not path.startswith(DATABASE_PATHS):
+                return answer
+            if not self._disturbances.harmed_database_since(started):
                 return answer
             time.sleep(0.5)
 
-    def _wrong(self, drawn: random.Random) -> str | None:
-        method, path, body, status = drawn.choice(WRONG)
+    def _wrong(self, rng: random.Random) -> str | None:
+        method, path, body, status = rng.choice(WRONG)
         answer = self._connection.ask(method, path, body)
+        # A busy service may refuse any request.
         is_right = answer.status in (status, 429)
         return None if is_right else f"{method} {path} {str(body)[:60]}: {answer.status}, not {status}"
 
-    def _short_deadline(self, drawn: random.Random) -> str | None:
-        number = drawn.randrange(len(REQUESTS))
-        deadline = {"X-Request-Deadline-Ms": str(drawn.randint(1, 300))}
+    def _short_deadline(self, rng: random.Random) -> str | None:
+        number = rng.randrange(len(REQUESTS))
+        deadline = {"X-Request-Deadline-Ms": str(rng.randint(1, 300))}
         answer = self._connection.ask("POST", *REQUESTS[number], {**self._service.headers, **deadline})
-        if answer.status in (429, 504) or (answer.status == 200 and b"deadline-exceeded" in answer.body):
+        # Streams and comparisons say within their answer that the deadline was exceeded.
+        is_late = answer.status == 200 and b"deadline-exceeded" in answer.body
+        if is_late or answer.status in (429, 504):
             return None
         return self._difference(number, answer)
 
-    def _leaves(self, drawn: random.Random) -> None:
+    def _leaves(self, rng: random.Random) -> None:
         """Closes the connection in the middle of the request or of the answer."""
-        path, body = drawn.choice(REQUESTS)
+        path, body = rng.choice(REQUESTS)
         text = json.dumps(body)
         sent = {"Host": "slimseq", "Content-Type": "application/json", "Content-Length": len(text)}
         lines = [f"{name}: {value}" for name, value in {**sent, **self._service.headers}.items()]
         data = "\r\n".join([f"POST {path} HTTP/1.1", *lines, "", text]).encode()
         with socket.create_connection(("127.0.0.1", self._service.port), timeout=10) as connection:
-            connection.sendall(data[: drawn.choice([len(data) // 2, len(data)])])
-            time.sleep(drawn.random() * 0.3)
+            connection.sendall(data[: rng.choice([len(data) // 2, len(data)])])
+            time.sleep(rng.random() * 0.3)
             connection.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                connection.recv(drawn.randrange(1, 400))
+                connection.recv(rng.randrange(1, 400))
 
-    def _feedback(self, drawn: random.Random) -> str | None:
-        """Judges an answer that some client had before."""
+    def _feedback(self, rng: random.Random) -> str | None:
+        """Rates an answer that some client had before."""
         try:
             identifier = self._seen.responses.popleft()
         except IndexError:
             return None
-        body = {"response": identifier, "rating": drawn.random()}
+        body = {"response": identifier, "rating": rng.random()}
         answer = self._while_database_comes_and_goes("POST", "/feedback", body)
-        # Recorded, and its answer lost, before the database went.
+        # 409: the rating was recorded before the database was taken away, and the answer that said so was lost.
         return None if answer.status in (201, 409) else f"{answer.status} {answer.text[:200]}"
 
-    def _evaluation(self, drawn: random.Random) -> str | None:
+    def _evaluation(self, rng: random.Random) -> str | None:
+        """Posts an evaluation, unless many wait already."""
         newest = self._while_database_comes_and_goes("GET", f"/evaluations?limit={WAITING_EVALUATIONS}").json
         waiting = [each for each in newest["evaluations"] if each["status"] in ("queued", "running")]
         if len(waiting) == WAITING_EVALUATIONS:
@@ -278,8 +300,8 @@ class MixedClient:
             self._seen.evaluations.append(answer.json["id"])
         return None
 
-    def _without_key(self, drawn: random.Random) -> str | None:
-        path, body = drawn.choice(REQUESTS)
-        headers, status = drawn.choice([({}, 401), ({"Authorization": "Bearer wrong"}, 401), (self._outsider, 403)])
+    def _without_key(self, rng: random.Random) -> str | None:
+        path, body = rng.choice(REQUESTS)
+        headers, status = rng.choice([({}, 401), ({"Authorization": "Bearer wrong"}, 401), (self._outsider, 403)])
         answer = self._connection.ask("POST", path, body, headers)
         return None if answer.status == status else f"{path}: {answer.status}, not {status}"

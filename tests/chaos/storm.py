@@ -1,6 +1,10 @@
-"""The whole under chaos: mixed requests, attacks and disturbances at once, and a table of what held.
+"""A storm on one service: mixed requests, attacks and disturbances at once, and a table of what held.
 
-Everything is drawn from a seed, but for the order in which threads of the clients and the service take turns.
+`weather` runs a storm. First it asks all good requests of a quiet service. Then clients send mixed requests
+(`mixed_requests.py`) while one thread attacks (`attacks.py`) and others disturb (`disturbances.py`). At the end it
+compares answers, memory, threads and descriptors with those of the quiet service.
+
+All choices are drawn from a seed. The order in which threads take turns is not, so two runs differ.
 """
 
 import contextlib
@@ -22,26 +26,31 @@ from tests.chaos.mixed_requests import EVALUATION, MixedClient, Seen
 from tests.chaos.target import Footprint, Target, Watch, together, watching
 
 CLIENTS = 12
+# Python's switch interval for the clients, a tenth of the default. Probes share an interpreter with them, and should
+# wait for it less than for the service.
 SWITCH_SECONDS = 0.0005
 MEGABYTE = 1_000_000
-# After which the service is as before.
+# How long the service may take after the storm to be as before.
 REST_SECONDS = 60
+# Limit for memory after the storm, as a multiple of that before.
 GROWTH = 1.1
-# The event loop may be held for 50 ms; while one probe waits, it answers other requests as well.
+# Limit for CPU time of the event loop while one probe waits. The loop may be held for 50 ms at a time, and it answers
+# some other requests meanwhile.
 LOOP_SECONDS = 0.25
 EVALUATION_SECONDS = 600
-# Threads and connections that a service keeps for the next burst: asyncio's pool of threads grows up to 32, that of the
-# database to 4, each with three files of SQLite; a variant on another runtime has threads of its own.
+# Longer than an idle service waits before it gives memory back.
+IDLE_SECONDS = 15
+# How many more threads and descriptors a service may have after the storm. It keeps some for the next burst: asyncio's
+# pool grows up to 32 threads, that of the database to 4 (each with three files of SQLite), and a variant on another
+# runtime has threads of its own.
 SPARE_THREADS = 8
 SPARE_DESCRIPTORS = 6
-
-
-# What `/readyz` says: while a variant of an attack fails, it is named.
+# Right answers of `/readyz`. While a variant of an attack fails, the service is degraded, and names the variant.
 READY = {"ready", f"degraded translation/{STRANGER}"}
 
 
 class Row(NamedTuple):
-    """A line of the table: what was looked at, what was found, and whether that is right."""
+    """A line of the table: what was checked, what was found, and whether that is right."""
 
     name: str
     found: str
@@ -50,15 +59,15 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Storm:
-    """How much of everything.
+    """What a storm consists of.
 
     Args:
         requests: number of mixed requests.
-        seed: of all random numbers.
-        attacks: made in turns meanwhile.
+        seed: seed of all random choices.
+        attacks: the attacks, one after the other and over again until the requests end.
         pause_seconds: mean time between two of the most frequent disturbances.
-        stall_seconds: maximum time of a probe of `/healthz`. None if others use the machine: what is limited then is
-            the CPU time that the event loop takes meanwhile.
+        stall_seconds: maximum time of a probe of `/healthz`. None on a machine that others use too. Then only the CPU
+            time is limited that the event loop takes while a probe waits.
     """
 
     requests: int
@@ -69,12 +78,14 @@ class Storm:
 
 
 def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Row]:
-    """Sends a storm to a service, and returns the table. `target.service` has the key of usual clients."""
+    """Sends a storm to a service, and returns the table. `target.service` has the key of usual clients.
+
+    `say` prints a line of progress.
+    """
     say(f"seed {storm.seed}")
-    # The probes share an interpreter with the clients, and should wait for it less than for the service.
     sys.setswitchinterval(SWITCH_SECONDS)
     expected = alone(target.service)
-    quiet = _evaluated(target, target.service.post("/evaluations", EVALUATION).json["id"])
+    quiet_evaluation = _ended_evaluation(target, target.service.post("/evaluations", EVALUATION).json["id"])
     disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
     _warm_up(target, disturbances)
     expected_again = alone(target.service)
@@ -85,9 +96,10 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
         _send_all(target, storm, expected, seen, disturbances, say)
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
-    ended = [_evaluated(target, identifier) for identifier in seen.evaluations]
+    evaluations = [_ended_evaluation(target, identifier) for identifier in seen.evaluations]
     disturbances.unload_all()
-    after = _rested(target, before)
+    after = _footprint_after_rest(target, before)
+    # `content` gives a string for an answer that is a refusal.
     refusals = [each for each in expected.values() if isinstance(each, str)]
     return [
         Row("quiet answers", f"{len(expected)}, asked twice", expected == expected_again and not refusals),
@@ -95,7 +107,7 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
         *(Row(name, f"{count} times", True) for name, count in sorted((disturbances.made + attacked).items())),
         Row("attacks", "; ".join(successes[:3]) or "refused", not successes),
         Row("disturbances", "; ".join(disturbances.complaints[:3]) or "as expected", not disturbances.complaints),
-        _evaluations(ended, quiet, disturbances.made["evaluations killed"]),
+        _evaluations(evaluations, quiet_evaluation, disturbances.made["evaluations killed"]),
         *_stalls(watch, storm.stall_seconds),
         Row("/readyz", _counted(watch.readiness), watch.readiness.keys() <= READY and "ready" in watch.readiness),
         *_leaks(before, after),
@@ -110,34 +122,39 @@ def _send_all(
     disturbances: Disturbances,
     say: Callable[[str], None],
 ) -> None:
+    """Sends all mixed requests of a storm, with so many clients at once. `seen` collects what they see."""
+
     def send(number: int) -> None:
         client = MixedClient(target.service, expected, seen, disturbances, target.outsider, storm.seed + number)
         for sent in range(storm.requests // CLIENTS):
+            # The first client reports for all of them, which are about as far.
             if number == 0 and sent % 100 == 0:
                 say(f"{sent * CLIENTS} requests, {len(seen.complaints)} complaints")
             client.send()
         client.close()
 
-    failed = [each for each in together([partial(send, number) for number in range(CLIENTS)]) if each is not None]
-    seen.complaints += [f"a client ended: {type(each).__name__}: {each}" for each in failed]
+    results = together([partial(send, number) for number in range(CLIENTS)])
+    errors = [result for result in results if result is not None]
+    seen.complaints += [f"a client ended: {type(error).__name__}: {error}" for error in errors]
 
 
 @contextlib.contextmanager
 def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[tuple[Counter[str], list[str]]]:
-    """Makes attacks in turns until the block ends, and yields how often each was made, and what they say."""
+    """Makes attacks in turns until the block ends. Yields how often each was made, and the attacks that succeeded."""
     made: Counter[str] = Counter()
     successes: list[str] = []
     has_ended = threading.Event()
 
-    def attack() -> None:
-        for each in itertools.cycle(attacks):
+    def attack_in_turns() -> None:
+        for attack in itertools.cycle(attacks):
             if has_ended.is_set():
                 return
+            # The service may refuse the connection of an attack.
             with contextlib.suppress(OSError):
-                successes.extend(each(target))
-            made[f"attack: {each.__name__.replace('_', ' ')}"] += 1
+                successes.extend(attack(target))
+            made[f"attack: {attack.__name__.replace('_', ' ')}"] += 1
 
-    thread = threading.Thread(target=attack, name="attacks")
+    thread = threading.Thread(target=attack_in_turns, name="attacks")
     thread.start()
     try:
         yield made, successes
@@ -147,27 +164,30 @@ def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[tuple[Counte
 
 
 def _warm_up(target: Target, disturbances: Disturbances) -> None:
-    """Loads what the storm loads, with as many clients and as long texts, and unloads what comes and goes."""
+    """Brings the service to the size that it has in a storm, so that later growth is a leak.
+
+    Loads what the storm loads, with as many clients and as long texts, and unloads what comes and goes.
+    """
     texts = {"text": [ARTICLE * 6] * 16}
     together([*[lambda: alone(target.service)] * 3, *[lambda: target.service.post("/summarize", texts)] * 2])
     together([lambda: target.service.get("/evaluations")] * CLIENTS)
     disturbances.load_all()
     disturbances.unload_all()
-    # Longer than the service waits before it gives memory back.
-    time.sleep(15)
+    time.sleep(IDLE_SECONDS)
 
 
-def _evaluated(target: Target, identifier: str) -> dict[str, Any]:
+def _ended_evaluation(target: Target, identifier: str) -> dict[str, Any]:
+    """Returns an evaluation once it has ended, or as it is when the time is over."""
     deadline = time.monotonic() + EVALUATION_SECONDS
-    while (job := target.service.get(f"/evaluations/{identifier}").json)["status"] in ("queued", "running"):
-        if time.monotonic() > deadline:
-            break
+    while True:
+        job: dict[str, Any] = target.service.get(f"/evaluations/{identifier}").json
+        if job["status"] not in ("queued", "running") or time.monotonic() > deadline:
+            return job
         time.sleep(0.5)
-    return dict(job)
 
 
-def _rested(target: Target, before: Footprint) -> Footprint:
-    """Returns the footprint once it is as before, at the latest after a minute."""
+def _footprint_after_rest(target: Target, before: Footprint) -> Footprint:
+    """Returns the footprint once it is as before, or as it is when the time is over."""
     deadline = time.monotonic() + REST_SECONDS
     while True:
         after = target.footprint()
@@ -186,12 +206,12 @@ def _counted(counts: Counter[Any]) -> str:
 
 
 def _evaluations(ended: Sequence[dict[str, Any]], quiet: dict[str, Any], killed: int) -> Row:
-    """An evaluation has the results of a quiet service, or its process was killed."""
+    """Each evaluation that ended has the results of the quiet service, or failed because its process was killed."""
     same = [job for job in ended if job["status"] == "succeeded" and _metrics(job) == _metrics(quiet)]
     failed = [job for job in ended if job["status"] == "failed" and "killed" in job["error"]["detail"]]
     found = f"{len(same)} as in quiet, {len(failed)} failed, {killed} killed, of {len(ended)}"
-    is_right = quiet["status"] == "succeeded" and len(same) + len(failed) == len(ended) and len(failed) <= killed
-    return Row("evaluations", found, is_right)
+    are_all_explained = len(same) + len(failed) == len(ended) and len(failed) <= killed
+    return Row("evaluations", found, quiet["status"] == "succeeded" and are_all_explained)
 
 
 def _metrics(job: dict[str, Any]) -> list[Any]:
@@ -209,6 +229,8 @@ def _stalls(watch: Watch, stall_seconds: float | None) -> list[Row]:
 
 
 def _leaks(before: Footprint, after: Footprint) -> list[Row]:
+    """Compares what the service holds after the storm with what it held before."""
+
     def row(name: str, first: int, last: int, most: float) -> Row:
         return Row(name, f"{first}, then {last}", last <= most)
 

@@ -1,4 +1,4 @@
-"""The service that is attacked, and what is watched of it meanwhile: its probes, its event loop, and its memory."""
+"""The service that is attacked, and how it is watched meanwhile: its probes, its event loop, and its memory."""
 
 import contextlib
 import http.client
@@ -15,14 +15,21 @@ import psutil
 
 from tests.service.client import Service
 
+# Pause between two probes of `/healthz`, and after one that failed.
 PROBE_SECONDS = 0.01
+FAILED_PROBE_SECONDS = 0.2
 # `/readyz` is asked after so many probes of `/healthz`.
 READINESS_PROBES = 5
 
 
 @dataclass
 class Target:
-    """A running service, the folder of its store, its log, and headers of operators and of a key without any right."""
+    """A running service, the folder of its store, and its log.
+
+    Args:
+        admin: headers with the key of an operator.
+        outsider: headers with a key that may not generate.
+    """
 
     service: Service
     store: Path
@@ -33,12 +40,13 @@ class Target:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory of the service and of what it started."""
-        found = 0
+        """Memory of the service and of the processes that it started."""
+        total = 0
         for process in (self.process, *self.process.children(recursive=True)):
+            # A process may end in between.
             with contextlib.suppress(psutil.Error):
-                found += process.memory_info().rss
-        return found
+                total += process.memory_info().rss
+        return total
 
     def loop_seconds(self) -> float:
         """CPU time that the event loop's thread has taken (Linux: schedstats of the main thread)."""
@@ -70,7 +78,7 @@ class Footprint:
 
 @dataclass
 class Watch:
-    """What was seen while something ran."""
+    """What the probes saw: how long each took, and what failed."""
 
     probe_seconds: list[float] = field(default_factory=list)
     # CPU time of the event loop's thread while a probe waited. Other processes on the machine do not change it.
@@ -86,25 +94,29 @@ class Watch:
 
 @contextlib.contextmanager
 def watching(target: Target) -> Iterator[Watch]:
-    """Asks `/healthz` all the time on one connection until the block ends."""
-    watch, has_ended = Watch(), threading.Event()
+    """Probes `/healthz` all the time, on one connection, until the block ends."""
+    watch = Watch()
+    has_ended = threading.Event()
 
     def probe() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", target.service.port, timeout=60)
         while not has_ended.is_set():
-            started, before = time.perf_counter(), target.loop_seconds()
+            started = time.perf_counter()
+            loop_before = target.loop_seconds()
+            is_answered = True
             try:
                 connection.request("GET", "/healthz")
-                status = connection.getresponse().read() and 200
+                connection.getresponse().read()
             except (OSError, http.client.HTTPException) as error:
+                # The next request opens the connection again.
                 connection.close()
-                status = 0
+                is_answered = False
                 watch.failures.append(f"{type(error).__name__}: {error}")
             watch.probe_seconds.append(time.perf_counter() - started)
-            watch.loop_seconds.append(target.loop_seconds() - before)
+            watch.loop_seconds.append(target.loop_seconds() - loop_before)
             if len(watch.probe_seconds) % READINESS_PROBES == 0:
                 watch.readiness[_readiness(target)] += 1
-            has_ended.wait(PROBE_SECONDS if status else 0.2)
+            has_ended.wait(PROBE_SECONDS if is_answered else FAILED_PROBE_SECONDS)
         connection.close()
 
     thread = threading.Thread(target=probe)
@@ -117,13 +129,14 @@ def watching(target: Target) -> Iterator[Watch]:
 
 
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Runs calls at once, and returns what each gave, an exception too."""
+    """Runs calls at once. Returns the result of each, or the exception that it raised."""
     with ThreadPoolExecutor(len(calls)) as threads:
         futures = [threads.submit(call) for call in calls]
     return [future.exception() or future.result() for future in futures]
 
 
 def _readiness(target: Target) -> str:
+    """Returns what `/readyz` says in a few words: `ready`, `degraded` with the variants that fail, or the error."""
     try:
         answer = target.service.get("/readyz")
     except OSError as error:

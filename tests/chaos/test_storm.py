@@ -12,6 +12,7 @@ from tests.chaos.storm import Storm, weather
 REQUESTS = 400
 # Fixed, so that a failure can be seen again. `make chaos` draws one.
 SEED = 1
+# Mean time between two of the most frequent disturbances: shorter than that of `make chaos`, as the storm is.
 PAUSE_SECONDS = 1.0
 
 

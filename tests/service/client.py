@@ -1,4 +1,4 @@
-"""A client of the service as a stranger would write one: plain HTTP, answers as data."""
+"""An HTTP client for tests, as a stranger would write it. It shares no code with `slimseq.client`."""
 
 import http.client
 import json
@@ -35,6 +35,7 @@ class Response:
 
     @property
     def problem(self) -> SimpleNamespace:
+        """The fields of an error (`application/problem+json`). Fails where the answer is none."""
         assert self.headers["content-type"] == "application/problem+json", self.text
         problem = SimpleNamespace(**self.json)
         assert problem.status == self.status
@@ -53,7 +54,7 @@ class Response:
 
 
 def texts(response: Response) -> list[str]:
-    """The outputs of an answer."""
+    """The texts of the outputs of an answer. Fails where the answer is an error."""
     assert response.status == 200, response.text
     return [output["text"] for output in response.json["outputs"]]
 
@@ -64,7 +65,7 @@ class Service:
     def __init__(self, port: int, process: "Forked | subprocess.Popen[bytes] | None" = None) -> None:
         self.port = port
         self._process = process
-        # Of every request, such as a key.
+        # Headers of every request, such as one with a key.
         self.headers: dict[str, str] = {}
 
     @property
@@ -130,11 +131,13 @@ class Service:
 
 
 def eventually(find: Callable[[], T], is_so: Callable[[T], object] = bool, seconds: float = 60) -> T:
-    """Returns what is found once it is so, or when the time is over."""
+    """Calls `find` again and again. Returns what it finds once `is_so` holds for that, or once the time is over."""
     until = time.monotonic() + seconds
-    while not is_so(found := find()) and time.monotonic() < until:
+    while True:
+        found = find()
+        if is_so(found) or time.monotonic() >= until:
+            return found
         time.sleep(0.02)
-    return found
 
 
 def _part(disposition: str, content: bytes) -> bytes:

@@ -30,16 +30,19 @@ def running_service(
     waits: bool = True,
     **settings: object,
 ) -> Iterator[Service]:
-    """Runs `slimseq serve` with `SLIMSEQ_*` settings until the block ends, from when it is ready where it `waits`.
+    """Runs the service with `SLIMSEQ_*` settings until the block ends.
 
-    The database is beside the log, so that a service that starts again finds its evaluations.
-    `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
-    `prefix` is a command that runs another in its own place.
+    Args:
+        log: a file for the log. The database is beside it, so that a service that starts again finds its evaluations.
+        python: another environment's interpreter.
+        folder: the working directory. For another environment, one that has none of this checkout's code.
+        prefix: a command before that of the service, such as `prlimit`, which becomes the service (`exec`).
+        waits: whether the block begins once the service is ready, or as soon as it answers `/healthz`.
     """
     port = free_port()
     database = f"sqlite:///{log.with_suffix('.db')}"
     settings = {"port": port, "store": ONE_TRANSLATOR, "database_url": database, **settings}
-    process = _started(environment_with(**settings), log, python, folder, prefix)
+    process = _start(environment_with(**settings), log, python, folder, prefix)
     service = Service(port, process)
     try:
         service.wait_until_answering()
@@ -55,9 +58,10 @@ def running_service(
             raise
 
 
-def _started(
+def _start(
     environment: dict[str, str], log: Path, python: Path | str | None, folder: Path | None, prefix: Sequence[str]
 ) -> "Forked | subprocess.Popen[bytes]":
+    """Starts the service: as a fork, which is faster, where the interpreter is that of the tests."""
     if python is None and not prefix:
         return start(["slimseq.app"], environment, log, log, folder)
     command = [*prefix, python or sys.executable, "-m", "slimseq.app"]
@@ -66,9 +70,9 @@ def _started(
 
 
 def ended_start(**settings: object) -> "subprocess.CompletedProcess[str]":
-    """Starts the service with settings that it ends with at once; returns how."""
-    with tempfile.TemporaryDirectory() as written:
-        out, error = Path(written, "out"), Path(written, "error")
+    """Starts the service with settings that it refuses. Returns its exit code and what it printed."""
+    with tempfile.TemporaryDirectory() as output_folder:
+        out, error = Path(output_folder, "out"), Path(output_folder, "error")
         process = start(["slimseq.app"], environment_with(**settings), out, error)
         try:
             code = process.wait(60)
@@ -93,18 +97,19 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def prepared(embedded: Store) -> None:
-    """Has what derives from the embedded models made, which services that name no other store serve."""
+    """Makes the variants that derive from the embedded models. Services that name no other store serve them."""
 
 
 @pytest.fixture(scope="session")
 def service(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for the tests of all modules, with the embedded models except the translator to Portuguese."""
     with running_service(tmp_path_factory.mktemp("service") / "log") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def goes_on(service: Service) -> Iterator[None]:
-    """Sees after the tests of a module that the service still answers."""
+    """Checks after the tests of a module that the service still answers."""
     yield
     assert service.post("/translate", {"text": "Good morning."}).status == 200
 

@@ -1,4 +1,4 @@
-"""Raw connections, for what no HTTP client would send: endless bodies, halves of heads, silence."""
+"""Raw connections, for requests that no HTTP client sends: endless bodies, half a header, or nothing at all."""
 
 import contextlib
 import socket
@@ -17,6 +17,7 @@ def connect(service: Service, seconds: float = 30, address: str = "127.0.0.1") -
 
 
 def head(method: str, path: str, *more: str) -> bytes:
+    """Returns a request line and headers, `more` of them as given, and the empty line that ends them."""
     return HEAD.format(method=method, path=path, more="".join(f"{line}\r\n" for line in more)).encode()
 
 
@@ -38,7 +39,11 @@ def answer_of(connection: socket.socket, method: str = "POST") -> Response:
 
 
 def reads_nothing(connection: socket.socket, seconds: float) -> bool:
-    """Asks again and again without reading, so that answers fill all buffers; whether the connection ended in time."""
+    """Sends requests and reads no answer, so that answers fill all buffers.
+
+    Returns whether the service closed the connection in time.
+    """
+    # A small buffer is full soon.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     until = time.monotonic() + seconds
     with contextlib.suppress(OSError):
@@ -49,12 +54,13 @@ def reads_nothing(connection: socket.socket, seconds: float) -> bool:
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Encodes the pieces of a body for `Transfer-Encoding: chunked`."""
     for piece in pieces:
         yield b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
 def send_until_refused(connection: socket.socket, pieces: Iterable[bytes], most: int, seconds: float = 30) -> None:
-    """Sends pieces until the service takes no more. Fails above `most` bytes."""
+    """Sends pieces until the service closes the connection. Fails if it takes more than `most` bytes."""
     sent = 0
     until = time.monotonic() + seconds
     try:
@@ -68,7 +74,7 @@ def send_until_refused(connection: socket.socket, pieces: Iterable[bytes], most:
 
 
 class HealthWatch:
-    """Asks `/healthz` all the time, on a thread; knows the slowest answer."""
+    """Asks `/healthz` again and again, on a thread, and keeps the time of each answer."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -1,3 +1,5 @@
+"""Damaged artifacts, stores and ports: what is broken is refused and named, and the rest serves."""
+
 import json
 import os
 import shutil
@@ -30,16 +32,19 @@ def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: P
         listed = service.get("/variants/translation/quantized").json
         metrics = service.get("/metrics").text
 
-    assert refused.status == 503 and "onnx/decoder.onnx" in refused.problem.detail
+    assert refused.status == 503
+    assert "onnx/decoder.onnx" in refused.problem.detail
     assert refused.problem.type == "/problems/corrupt-artifact"
     assert served.status == summarized.status == compared.status == 200
     assert (retaining.status, retaining.json["variant"]) == (200, "original")
     assert "outputs" in compared.json["results"][0]
     assert compared.json["results"][1]["variant"] == "quantized"
     assert compared.json["results"][1]["error"]["status"] == 503
-    assert listed["status"] == "broken" and "decoder.onnx" in listed["error"]
+    assert listed["status"] == "broken"
+    assert "decoder.onnx" in listed["error"]
     failed = 'slimseq_variant_load_failed{task="translation",variant="%s"} %.1f'
-    assert failed % ("quantized", 1) in metrics and failed % ("original", 0) in metrics
+    assert failed % ("quantized", 1) in metrics
+    assert failed % ("original", 0) in metrics
 
 
 def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path, log: Path) -> None:
@@ -54,7 +59,8 @@ def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path
 
     assert [answer.status for answer in (*unnamed, readiness)] == [200, 200, 200]
     assert unnamed[0].json["variant"] == unnamed[1].events[-1][1]["variant"] == "original"
-    assert named.status == 503 and "encoder.onnx" in named.problem.detail
+    assert named.status == 503
+    assert "encoder.onnx" in named.problem.detail
     states = {each["variant"]: (each["status"], each["default"]) for each in listed if each["task"] == "translation"}
     assert states == {"original": ("loaded", True), "quantized": ("broken", False)}
 
@@ -64,7 +70,8 @@ def test_the_operators_own_default_does_not_fall_back(store: Path, log: Path) ->
     with running_service(log, store=store, default_translation="quantized") as service:
         refused = service.post("/translate", TEXT)
 
-    assert refused.status == 503 and "encoder.onnx" in refused.problem.detail
+    assert refused.status == 503
+    assert "encoder.onnx" in refused.problem.detail
 
 
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
@@ -72,8 +79,10 @@ def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -
         ended = ended_start(store=store)
 
         assert ended.returncode == 1
-        assert said in ended.stderr and ended.stderr.count("\n") == 1
-        assert "SLIMSEQ_STORE" in ended.stderr and "slimseq import" in ended.stderr
+        assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1
+        assert "SLIMSEQ_STORE" in ended.stderr
+        assert "slimseq import" in ended.stderr
 
 
 def test_a_port_in_use_ends_the_start_with_one_line() -> None:
@@ -99,10 +108,11 @@ def test_the_module_starts_no_service_where_it_is_given_options() -> None:
     )
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: ") and "slimseq serve --help" in ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert "slimseq serve --help" in ended.stderr
 
 
-def checked(port: int) -> "subprocess.CompletedProcess[str]":
+def run_health_check(port: int) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "slimseq.app.healthcheck"],
         env=os.environ | {"SLIMSEQ_PORT": str(port)},
@@ -112,18 +122,19 @@ def checked(port: int) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_ready_service_is_healthy(service: Service) -> None:
-    assert checked(service.port).returncode == 0
+def test_the_health_check_passes_for_a_ready_service(service: Service) -> None:
+    assert run_health_check(service.port).returncode == 0
 
 
-def test_a_port_where_nothing_answers_is_not(service: Service) -> None:
-    done = checked(free_port())
+def test_the_health_check_fails_where_nothing_answers(service: Service) -> None:
+    done = run_health_check(free_port())
 
     assert done.returncode == 1
     assert done.stderr.startswith("not ready: ")
 
 
-def link_out(folder: Path) -> None:
+def move_tokenizer_out(folder: Path) -> None:
+    """Moves the tokenizer out of the store, and puts a link in its place."""
     outside = folder.parents[2] / "outside"
     shutil.move(folder / "tokenizer.json", outside)
     (folder / "tokenizer.json").symlink_to(outside)
@@ -134,20 +145,22 @@ def put_a_folder_for_the_manifest(folder: Path) -> None:
     (folder / "manifest.json").mkdir()
 
 
-def list_no_format(folder: Path) -> None:
+def remove_formats_from_manifest(folder: Path) -> None:
     manifest = read_manifest(folder)
     write_manifest(
         folder, manifest.model_copy(update={"size": manifest.size.model_copy(update={"bytes_by_format": {}})})
     )
 
 
-def link_the_folder_out(folder: Path) -> None:
+def move_folder_out(folder: Path) -> None:
+    """Moves the artifact out of the store, and puts a link in its place."""
     outside = folder.parents[2] / "outside-folder"
     shutil.move(folder, outside)
     folder.symlink_to(outside)
 
 
-# How an artifact is damaged, and what is said about it. Some of it nothing but a library finds.
+# How an artifact is damaged, and what its error says. The text is empty where only a library finds the damage, and its
+# words may change.
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda folder: (folder / "onnx" / "decoder.onnx").unlink(), "decoder.onnx is missing"),
     "changed": (lambda folder: flip_bytes(folder / "onnx" / "decoder.onnx"), "decoder.onnx"),
@@ -156,12 +169,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "adapter_config.json").write_text("{}"),
         "adapter_config.json is not in its list of files",
     ),
-    "linked": (link_out, "tokenizer.json"),
-    "linked-folder": (link_the_folder_out, "manifest.json is behind a link"),
+    "linked": (move_tokenizer_out, "tokenizer.json"),
+    "linked-folder": (move_folder_out, "manifest.json is behind a link"),
     "other-name": (lambda folder: rename_in_manifest(folder, "other"), "belongs to translation/other and is in"),
     "no-manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
     "folder-as-manifest": (put_a_folder_for_the_manifest, "manifest.json"),
-    "no-format": (list_no_format, ""),
+    "no-format": (remove_formats_from_manifest, ""),
     "unbuilt": (lambda folder: shutil.rmtree(folder / "onnx"), ""),
     "bad-export": (lambda folder: (folder / "onnx" / "export.json").write_text("{"), ""),
     "bad-configuration": (lambda folder: forge(folder, "config.json", b"{"), ""),
@@ -209,11 +222,16 @@ def test_an_error_of_an_artifact_names_its_file_and_not_where_the_store_is(store
         answers += [service.get(path) for path in ("/variants", "/info", "/memory", "/quality", "/metrics")]
 
     refused = [answer for answer in answers if answer.status == 503]
+    # Most damages are an error on each path that generates or loads.
     assert len(refused) > 4 * len(DAMAGES) - 10, len(refused)
-    for name, said in ((name, said) for name, (_, said) in DAMAGES.items() if said):
+    for name, (_, said) in DAMAGES.items():
+        if not said:
+            continue
         refusal = views[name][0]
-        assert refusal.status == 503 and said in refusal.problem.detail, (name, refusal.text)
-        assert listed[name]["status"] == "broken" and said in listed[name]["error"], (name, listed[name])
+        assert refusal.status == 503, (name, refusal.text)
+        assert said in refusal.problem.detail, (name, refusal.text)
+        assert listed[name]["status"] == "broken", (name, listed[name])
+        assert said in listed[name]["error"], (name, listed[name])
     for answer in answers:
         assert not [place for place in private if place in answer.text], answer.text
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -240,5 +258,7 @@ def test_a_disk_that_is_full_does_not_say_where_it_is(own_store: Store, log: Pat
     ) as service:
         refused = service.post("/translate?variant=original", TEXT)
 
-    assert refused.status == 503 and "onnx cannot be written: File too large" in refused.problem.detail
-    assert str(own_store.root) not in refused.text and tempfile.gettempdir() not in refused.text
+    assert refused.status == 503
+    assert "onnx cannot be written: File too large" in refused.problem.detail
+    assert str(own_store.root) not in refused.text
+    assert tempfile.gettempdir() not in refused.text

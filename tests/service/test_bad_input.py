@@ -1,3 +1,5 @@
+"""Requests with wrong names, fields, bodies or queries: each is refused with a problem that says what is wrong."""
+
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Servic
     is_read = path.startswith(("/variants", "/quality"))
     refused = service.get(path) if is_read else service.post(path, {"text": "Good morning."})
 
-    assert refused.status == 404 and refused.problem.type == "/problems/unknown-variant"
-    assert "original" in refused.problem.detail and "quantized" in refused.problem.detail
+    assert refused.status == 404
+    assert refused.problem.type == "/problems/unknown-variant"
+    assert "original" in refused.problem.detail
+    assert "quantized" in refused.problem.detail
 
 
 def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> None:
@@ -38,9 +42,11 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
     page = service.get(refused.problem.type)
     unknown = service.get("/problems/nope")
 
-    assert page.status == 200 and page.headers["content-type"].startswith("text/plain")
+    assert page.status == 200
+    assert page.headers["content-type"].startswith("text/plain")
     assert page.text.startswith("Unknown variant (HTTP status 404)\n\nWhen a request names a variant")
-    assert unknown.status == 404 and "unknown-variant" in unknown.problem.detail
+    assert unknown.status == 404
+    assert "unknown-variant" in unknown.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -85,13 +91,15 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
 def test_a_wrong_field_is_named_with_what_is_wrong(service: Service, body: object, said: str) -> None:
     refused = service.post("/translate", body)
 
-    assert refused.status == 422 and said in refused.problem.detail
+    assert refused.status == 422
+    assert said in refused.problem.detail
 
 
 def test_options_are_checked_against_the_model_on_every_runtime(service: Service) -> None:
     beyond = service.post("/translate?variant=compact", {"text": "Yes.", "do_sample": True, "top_k": 5000})
 
-    assert beyond.status == 422 and "top_k is 5000; this model's vocabulary has 4500" in beyond.problem.detail
+    assert beyond.status == 422
+    assert "top_k is 5000; this model's vocabulary has 4500" in beyond.problem.detail
 
 
 def test_a_prefix_that_fills_the_window_is_refused(service: Service) -> None:
@@ -99,7 +107,8 @@ def test_a_prefix_that_fills_the_window_is_refused(service: Service) -> None:
         body = {"text": "The bridge is closed. " * 900, "prefix": "word " * 199, "long_input": long_input}
         refused = service.post("/summarize", body)
 
-        assert refused.status == 422 and "prefix: has" in refused.problem.detail
+        assert refused.status == 422
+        assert "prefix: has" in refused.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -115,7 +124,8 @@ def test_a_prefix_that_fills_the_window_is_refused(service: Service) -> None:
 def test_a_body_that_is_not_json_says_where(service: Service, body: bytes, said: str) -> None:
     refused = service.send("POST", "/translate", body, JSON)
 
-    assert refused.status == 422 and said in refused.problem.detail
+    assert refused.status == 422
+    assert said in refused.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -126,13 +136,15 @@ def test_another_content_type_is_unsupported(service: Service, content_type: str
 
     refused = service.send("POST", "/translate", b'{"text": "Yes."}', headers)
 
-    assert refused.status == 415 and "application/json" in refused.problem.detail
+    assert refused.status == 415
+    assert "application/json" in refused.problem.detail
 
 
 def test_a_compressed_body_is_unsupported(service: Service) -> None:
     refused = service.send("POST", "/translate", b"\x1f\x8b", {**JSON, "Content-Encoding": "gzip"})
 
-    assert refused.status == 415 and "gzip" in refused.problem.detail
+    assert refused.status == 415
+    assert "gzip" in refused.problem.detail
 
 
 def test_a_body_over_the_limit_is_too_large(service: Service) -> None:
@@ -161,14 +173,16 @@ def test_a_body_over_the_limit_is_too_large(service: Service) -> None:
 def test_a_comparison_needs_a_task_and_two_to_eight_variants(service: Service, query: str, said: str) -> None:
     refused = service.post(f"/compare?{query}", {"text": "Yes."})
 
-    assert refused.status == 422 and said in refused.problem.detail
+    assert refused.status == 422
+    assert said in refused.problem.detail
 
 
 @pytest.mark.parametrize("foreign", [{"prefix": ""}, {"stream": True}, {"long_input": "truncate"}])
 def test_a_comparison_takes_only_the_fields_of_its_task(service: Service, foreign: dict[str, Any]) -> None:
     refused = service.post(COMPARE, {"text": "Yes.", **foreign})
 
-    assert refused.status == 422 and next(iter(foreign)) in refused.problem.detail
+    assert refused.status == 422
+    assert next(iter(foreign)) in refused.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -177,15 +191,18 @@ def test_a_comparison_takes_only_the_fields_of_its_task(service: Service, foreig
 def test_a_senseless_min_retention_is_refused(service: Service, query: str) -> None:
     refused = service.post(f"/translate?{query}", {"text": "Yes."})
 
-    assert refused.status == 422 and "min_retention" in refused.problem.detail
+    assert refused.status == 422
+    assert "min_retention" in refused.problem.detail
 
 
 def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
     nowhere = service.get("/nowhere")
     wrong_method = service.get("/translate")
 
-    assert nowhere.status == 404 and "/nowhere" in nowhere.problem.detail
-    assert wrong_method.status == 405 and wrong_method.headers["allow"] == "POST"
+    assert nowhere.status == 404
+    assert "/nowhere" in nowhere.problem.detail
+    assert wrong_method.status == 405
+    assert wrong_method.headers["allow"] == "POST"
     assert wrong_method.problem.type == "/problems/method-not-allowed"
 
 
@@ -204,7 +221,8 @@ def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(
 ) -> None:
     answer = service.send("PUT", path)
 
-    assert answer.status == 405 and set(answer.headers["allow"].split(", ")) == methods
+    assert answer.status == 405
+    assert set(answer.headers["allow"].split(", ")) == methods
 
 
 def test_a_problem_carries_the_request_id(service: Service) -> None:
@@ -214,9 +232,11 @@ def test_a_problem_carries_the_request_id(service: Service) -> None:
     assert offered.problem.request_id == offered.headers["x-request-id"] == "trace:1/2.3-4_5"
     assert len({each.problem.request_id for each in replaced}) == 4
     for each in replaced:
-        assert each.problem.request_id == each.headers["x-request-id"] and len(each.problem.request_id) == 32
+        assert each.problem.request_id == each.headers["x-request-id"]
+        assert len(each.problem.request_id) == 32
 
 
+# Half a surrogate pair, which is no text.
 HALF = "\ud800"
 
 
@@ -233,7 +253,7 @@ HALF = "\ud800"
         ("/evaluations", {"task": "translation", "variants": ["original"], "pairs": [{"source": "a", "target": HALF}]}),
     ],
 )
-def test_half_a_surrogate_pair_is_refused_wherever_it_stands(service: Service, path: str, body: object) -> None:
+def test_half_a_surrogate_pair_is_refused_in_every_field(service: Service, path: str, body: object) -> None:
     answer = service.post(path, body)
 
     assert answer.status == 422, answer.text
@@ -245,7 +265,8 @@ def test_a_body_that_never_ends_gets_an_answer(log: Path) -> None:
         connection.sendall(head("POST", "/translate", "Content-Length: 1000") + b'{"text":')
         answer = answer_of(connection)
 
-    assert answer.status == 408 and "the body did not arrive within 1 s" in answer.problem.detail
+    assert answer.status == 408
+    assert "the body did not arrive within 1 s" in answer.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -267,7 +288,8 @@ def test_a_body_that_never_ends_gets_an_answer(log: Path) -> None:
 def test_a_misspelt_query_parameter_is_named(service: Service, path: str, said: str) -> None:
     refused = service.get(path) if path.startswith("/variants") else service.post(path, {"text": "Good morning."})
 
-    assert refused.status == 422 and refused.problem.type == "/problems/invalid-request"
+    assert refused.status == 422
+    assert refused.problem.type == "/problems/invalid-request"
     assert said in refused.problem.detail
 
 
@@ -285,5 +307,6 @@ def test_a_misspelt_query_parameter_is_named(service: Service, path: str, said: 
 def test_a_repeated_query_parameter_is_named(service: Service, path: str, name: str) -> None:
     refused = service.get(path) if path.startswith("/latency") else service.post(path, {"text": "Good morning."})
 
-    assert refused.status == 422 and refused.problem.type == "/problems/invalid-request"
+    assert refused.status == 422
+    assert refused.problem.type == "/problems/invalid-request"
     assert refused.problem.detail == f"query parameter {name!r}: is given 2 times; give it once"

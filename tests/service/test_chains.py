@@ -1,4 +1,7 @@
-"""Two pairs chain: Portuguese goes through English into German, with real files of Firefox's models."""
+"""Pivot translation: two variants chain, so that Portuguese goes through English into German.
+
+The models from and into Portuguese are real ones of Firefox.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ PRICE = "O telefone novo custa R$ 1.299,99 e chega em 5 de março de 2024."
 @pytest.fixture(scope="module")
 def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """English to German as embedded, and English to Portuguese and back as Firefox has them."""
-    # It needs what a serving install has not.
+    # This import needs PyTorch and SentencePiece, which a serving install has not.
     from tests.marian_students import real_folder
 
     store = tmp_path_factory.mktemp("chains") / "artifacts"
@@ -45,7 +48,7 @@ def post(service: Service, text: Any, source: str = "pt", target: str = "de", qu
 
 
 def step_by_step(service: Service, text: str, **more: Any) -> list[str]:
-    """The texts of both steps, each a request of its own with its variant named."""
+    """Returns the English and the German text, each from a request of its own that names the variant."""
     [english] = texts(post(service, text, "pt", "en", "?variant=pten", **more))
     return [english, *texts(post(service, english, "en", "de", "?variant=quantized", **more))]
 
@@ -76,7 +79,9 @@ def test_a_pair_without_a_variant_goes_through_english_and_the_answer_says_so(
 def test_a_pair_that_a_variant_translates_is_its_own(service: Service, source: str, target: str, variant: str) -> None:
     answer = post(service, "Dia 5.", source, target)
 
-    assert answer.status == 200 and answer.json["variant"] == variant and "through" not in answer.json
+    assert answer.status == 200
+    assert answer.json["variant"] == variant
+    assert "through" not in answer.json
 
 
 def test_a_chain_keeps_facts_line_breaks_and_markup(service: Service) -> None:
@@ -86,9 +91,14 @@ def test_a_chain_keeps_facts_line_breaks_and_markup(service: Service) -> None:
     [html] = texts(post(service, page, format="html"))
     [numbers] = texts(post(service, "12.345,67"))
 
-    assert "1.299,99" in plain and "5. März 2024" in plain and len(plain.split("\n\n")) == 2
+    assert "1.299,99" in plain
+    assert "5. März 2024" in plain
+    assert len(plain.split("\n\n")) == 2
     assert html == step_by_step(service, page, format="html")[1]
-    assert html.startswith("<h1>") and "<code>ls</code>" in html and "<b>" in html and "1.299,99" in html
+    assert html.startswith("<h1>")
+    assert "<code>ls</code>" in html
+    assert "<b>" in html
+    assert "1.299,99" in html
     assert numbers == "12.345,67"
 
 
@@ -97,7 +107,8 @@ def test_a_chain_keeps_names_and_refuses_a_glossary_that_english_has_no_words_fo
     refused = post(service, SENTENCE, glossary={"jardim": "Hof"})
 
     assert "Xisblon" in output
-    assert refused.status == 422 and refused.problem.detail.startswith("glossary: no variant translates this pair")
+    assert refused.status == 422
+    assert refused.problem.detail.startswith("glossary: no variant translates this pair")
 
 
 @pytest.mark.parametrize("options", [{"num_beams": 2}, {"format": "markdown"}, {"stop": ["Garten"]}])
@@ -105,7 +116,8 @@ def test_a_chain_streams_what_it_answers(service: Service, options: dict[str, An
     whole = post(service, [SENTENCE, PRICE], **options)
     *pieces, (last, done) = post(service, [SENTENCE, PRICE], stream=True, **options).events
 
-    assert last == "done" and {name for name, _ in pieces} == {"token"}
+    assert last == "done"
+    assert {name for name, _ in pieces} == {"token"}
     assert done["outputs"] == whole.json["outputs"]
     streamed = ["".join(each["text"] for _, each in pieces if each["index"] == index) for index in (0, 1)]
     assert streamed == texts(whole)
@@ -155,7 +167,9 @@ def test_what_cannot_chain_is_refused_in_one_line(
 ) -> None:
     refused = post(service, SENTENCE, source, query=query, stream=stream)
 
-    assert refused.status == 422 and reason in refused.problem.detail and "\n" not in refused.problem.detail
+    assert refused.status == 422
+    assert reason in refused.problem.detail
+    assert "\n" not in refused.problem.detail
 
 
 def test_chains_are_listed_and_other_clients_chain_too(service: Service) -> None:
@@ -183,12 +197,16 @@ def test_metrics_count_each_variant_and_no_arm_of_an_experiment(service: Service
     before = counts()
     # What the second variant refuses is refused before the first one works.
     refused = post(service, SENTENCE, max_new_tokens=300)
-    assert "this model has positions for 255" in refused.problem.detail and counts() == before
+    assert "this model has positions for 255" in refused.problem.detail
+    assert counts() == before
     chained, direct = post(service, SENTENCE), post(service, "Hello.", "en", "de")
     rated = service.post("/feedback", {"response": chained.json["id"], "rating": 1})
 
-    assert counts()[0] == before[0] + 1 and counts()[1] - before[1] in (1, 2)
-    assert "experiment" not in chained.json and direct.json["experiment"]["id"] == experiment
-    assert rated.json["variant"] == "quantized" and rated.json["experiment"] is None
+    assert counts()[0] == before[0] + 1
+    assert counts()[1] - before[1] in (1, 2)
+    assert "experiment" not in chained.json
+    assert direct.json["experiment"]["id"] == experiment
+    assert rated.json["variant"] == "quantized"
+    assert rated.json["experiment"] is None
     assert 'variant="pten"' in service.get("/metrics").text
     assert service.post(f"/experiments/{experiment}/stop", {}).status == 200

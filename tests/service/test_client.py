@@ -1,3 +1,5 @@
+"""The Python client (`slimseq.client`) against a real service: every method, and the errors that it raises."""
+
 import asyncio
 from collections.abc import Iterator
 
@@ -33,9 +35,12 @@ def test_it_translates_and_summarizes(service: Service, client: Client) -> None:
     summary = client.summarize(ARTICLE, max_new_tokens=12)
 
     posted = service.post("/translate?variant=original", {"text": SENTENCE, "num_beams": 1}).json
-    assert one.text == posted["outputs"][0]["text"] and one.variant == "original"
-    assert len(two.texts) == 2 and two.timings.total_ms > 0
-    assert summary.task == "summarization" and summary.outputs[0].output_tokens <= 12
+    assert one.text == posted["outputs"][0]["text"]
+    assert one.variant == "original"
+    assert len(two.texts) == 2
+    assert two.timings.total_ms > 0
+    assert summary.task == "summarization"
+    assert summary.outputs[0].output_tokens <= 12
     with pytest.raises(ValueError, match="there are 2 outputs; texts has them all"):
         _ = two.text
 
@@ -43,7 +48,8 @@ def test_it_translates_and_summarizes(service: Service, client: Client) -> None:
 def test_it_streams(client: Client) -> None:
     *pieces, last = client.stream("translation", [SENTENCE, "Good morning."], num_beams=1)
 
-    assert isinstance(last, Generation) and all(isinstance(piece, Piece) for piece in pieces)
+    assert isinstance(last, Generation)
+    assert all(isinstance(piece, Piece) for piece in pieces)
     for index, text in enumerate(last.texts):
         assert "".join(piece.text for piece in pieces if isinstance(piece, Piece) and piece.index == index) == text
 
@@ -65,9 +71,15 @@ def test_it_compares(client: Client) -> None:
     assert all(isinstance(result, FailedVariant) and result.error.status == 422 for result in failed.results)
     reference, pruned = other.results
     assert (reference.variant, pruned.variant) == ("original", "pruned")
-    assert isinstance(reference, ComparedGeneration) and reference.agreement is None and reference.diff is None
-    assert isinstance(pruned, ComparedGeneration) and pruned.agreement and pruned.agreement.reference == "original"
-    assert 0 < pruned.agreement.similarity <= 1 and pruned.diff and len(pruned.diff) == 2
+    assert isinstance(reference, ComparedGeneration)
+    assert reference.agreement is None
+    assert reference.diff is None
+    assert isinstance(pruned, ComparedGeneration)
+    assert pruned.agreement
+    assert pruned.agreement.reference == "original"
+    assert 0 < pruned.agreement.similarity <= 1
+    assert pruned.diff
+    assert len(pruned.diff) == 2
     for text, parts in zip(pruned.texts, pruned.diff, strict=True):
         assert "".join(part.text for part in parts if part.op != "delete").split() == text.split()
 
@@ -90,15 +102,23 @@ def test_it_runs_an_experiment_with_ratings_and_votes(client: Client) -> None:
 
     assert (promoted.promoted, promoted.when_decided) == ("pruned", "tell")
     for answer in answers:
-        assert answer.experiment and (answer.experiment.id, answer.experiment.arm) == (started.id, answer.variant)
+        assert answer.experiment
+        assert (answer.experiment.id, answer.experiment.arm) == (started.id, answer.variant)
     assert (rated.variant, rated.experiment, voted.variant) == (answers[0].variant, started.id, "pruned")
-    assert started.arm("quantized").share == 0.75 and started.margin == 0.05
+    assert started.arm("quantized").share == 0.75
+    assert started.margin == 0.05
     ratings = seen.arm(rated.variant or "").ratings
-    assert ratings and ratings.count == 1 and ratings.mean == 0.5
+    assert ratings
+    assert ratings.count == 1
+    assert ratings.mean == 0.5
     (pair,) = seen.pairs
-    assert pair.votes and pair.votes.votes == 1 and seen.conclusion.verdict == "undecided" and seen.conclusion.text
+    assert pair.votes
+    assert pair.votes.votes == 1
+    assert seen.conclusion.verdict == "undecided"
+    assert seen.conclusion.text
     assert [each.name for each in listed if each.id == started.id] == ["Is pruned good enough?"]
-    assert stopped.status == "stopped" and stopped.stopped_at is not None
+    assert stopped.status == "stopped"
+    assert stopped.stopped_at is not None
 
 
 def test_it_lists_variants_and_their_quality(client: Client) -> None:
@@ -107,11 +127,14 @@ def test_it_lists_variants_and_their_quality(client: Client) -> None:
     (quality,) = client.quality("translation", "quantized")
 
     assert [each.variant for each in variants if each.task == "translation" and each.default] == ["quantized"]
-    assert original.languages == ["en", "de"] and original.status in ("loaded", "available")
-    assert quality.retention is not None and quality.retention.value > 0.5
+    assert original.languages == ["en", "de"]
+    assert original.status in ("loaded", "available")
+    assert quality.retention is not None
+    assert quality.retention.value > 0.5
     with pytest.raises(ServiceProblem) as refused:
         client.variant("translation", "no/such")
-    assert refused.value.status == 404 and refused.value.request_id
+    assert refused.value.status == 404
+    assert refused.value.request_id
 
 
 def test_it_evaluates(client: Client) -> None:
@@ -120,7 +143,9 @@ def test_it_evaluates(client: Client) -> None:
     started = client.start_evaluation("translation", ["original", "quantized"], pairs=PAIRS * 3)
     ended = client.wait(started, poll_seconds=0.2, on_progress=lambda each: seen.append(each.progress))
 
-    assert not started.status.is_final and ended.status == "succeeded" and seen[-1] == 1
+    assert not started.status.is_final
+    assert ended.status == "succeeded"
+    assert seen[-1] == 1
     assert sorted(set(seen)) == seen
     assert ended.result("quantized").metric("chrf").value > 50
     assert started.id in [each.id for each in client.evaluations()]
@@ -149,5 +174,6 @@ async def test_the_async_client_does_the_same(service: Service) -> None:
             await client.summarize(ARTICLE, variant="nope")
 
     last = streamed[-1]
-    assert isinstance(last, Generation) and {each.text for each in answers} == {last.text}
+    assert isinstance(last, Generation)
+    assert {each.text for each in answers} == {last.text}
     assert ended.result("original").metrics

@@ -19,11 +19,12 @@ from tests.service.raw import HealthWatch, answer_of, connect, head, reads_nothi
 CONNECTIONS = 200
 HEADER_SECONDS = 2
 GREETING = json.dumps({"text": "Good morning."}).encode()
-# Seconds of work.
+# A request that takes seconds.
 LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 64, "num_beams": 4}).encode()
 
 
 def warnings(log: Path) -> list[dict[str, str]]:
+    """The lines of the log about connections."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [line for line in lines if line["logger"] == "slimseq.app.http.connections"]
 
@@ -68,7 +69,7 @@ def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(l
     assert "did not arrive within 2 s" in answers[0].problem.detail
     assert HEADER_SECONDS <= seconds < HEADER_SECONDS + 10
     assert health.slowest_seconds < 2
-    # One line says it for all of them.
+    # Each kind has one line for all connections.
     logged = [warning["message"] for warning in warnings(log)]
     assert sorted(logged) == ["headers did not arrive in time", "idle connection is closed"]
 
@@ -99,7 +100,9 @@ def test_silent_connections_and_requests_that_never_arrive_whole_keep_no_client_
     "sent",
     [
         pytest.param(head("GET", "/openapi.json") * 60, id="reads nothing"),
-        pytest.param(head("GET", "/healthz") + head("POST", "/translate", "Content-Length: 9") + b"{", id="half"),
+        pytest.param(
+            head("GET", "/healthz") + head("POST", "/translate", "Content-Length: 9") + b"{", id="half a second request"
+        ),
     ],
 )
 def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no_client_out(
@@ -115,7 +118,7 @@ def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no
     assert served == [200] * 30
 
 
-def test_a_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:
+def test_one_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:
     with running_service(log, max_connections=3) as service:
         with contextlib.ExitStack() as held:
             for _ in range(3):
@@ -140,7 +143,8 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected(log: Path) -> No
             is_ended = reads_nothing(connection, 30)
         served = service.get("/healthz")
 
-    assert is_ended and served.status == 200
+    assert is_ended
+    assert served.status == 200
     assert "client does not read its response" in [warning["message"] for warning in warnings(log)]
 
 
@@ -150,7 +154,8 @@ def test_a_broken_second_request_does_not_cost_the_first_its_answer(service: Ser
         connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body + b"\x00\x01\x02\r\n\r\n")
         first = answer_of(connection)
 
-        assert first.status == 200 and first.headers["connection"] == "close"
+        assert first.status == 200
+        assert first.headers["connection"] == "close"
         assert connection.recv(1) == b""
 
 
@@ -163,15 +168,17 @@ def test_connections_leave_file_descriptors_for_others_and_for_files_where_there
             other.sendall(head("POST", "/translate", f"Content-Length: {len(GREETING)}") + GREETING)
             answered = answer_of(other)
         seconds = time.monotonic() - started
-        # Its files are opened beside all connections.
+        # The files of a variant need descriptors too, while all connections are open.
         loaded = service.post("/translate?variant=pruned", {"text": "Good morning."})
         limits = service.get("/info").json["limits"]
 
     logged = next(line for line in map(json.loads, log.read_text().splitlines()) if "setting" in line)
-    assert answered.status == 200 and seconds < 5
+    assert answered.status == 200
+    assert seconds < 5
     assert loaded.status == 200, loaded.text
     assert limits["max_connections"] == logged["connections"] == 128
-    assert "ulimit -n" in logged["message"] and logged["setting"] == 512
+    assert "ulimit -n" in logged["message"]
+    assert logged["setting"] == 512
 
 
 def test_the_limit_of_file_descriptors_is_raised_for_the_connections_of_the_setting(log: Path) -> None:
@@ -179,4 +186,5 @@ def test_the_limit_of_file_descriptors_is_raised_for_the_connections_of_the_sett
         limits = service.get("/info").json["limits"]
         raised = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
 
-    assert limits["max_connections"] == 1000 and raised == (1128, 4096)
+    assert limits["max_connections"] == 1000
+    assert raised == (1128, 4096)

@@ -1,3 +1,5 @@
+"""Evaluations: posted pairs, data sets and files are scored in a child process, listed, cancelled, and limited."""
+
 import contextlib
 import json
 import time
@@ -18,7 +20,7 @@ PAIRS = [
     {"source": "My sister works in a hospital.", "target": "Meine Schwester arbeitet in einem Krankenhaus."},
 ]
 
-# As posted by someone whose documents have no full stops.
+# Pairs that take long to evaluate: documents without a full stop, so that each is one long sentence.
 LONG_PAIRS = [{"source": f"{number} {'word ' * 6000}", "target": "Wort " * 6000} for number in range(20)]
 
 
@@ -26,22 +28,22 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
     """The processes that work on this service's evaluations."""
     found = []
     for process in psutil.Process().children(recursive=True):
+        # A process may end while it is looked at.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if (
-                "slimseq.app.evaluations.child" in process.cmdline()
-                and process.status() != psutil.STATUS_ZOMBIE
-                and process.ppid() == service.pid
-            ):
+            is_evaluation = "slimseq.app.evaluations.child" in process.cmdline()
+            is_alive = process.status() != psutil.STATUS_ZOMBIE
+            if is_evaluation and is_alive and process.ppid() == service.pid:
                 found.append(process)
     return found
 
 
-def started(service: Service, seconds: float = 60) -> psutil.Process:
-    """The process of the evaluation that runs, once there is one."""
+def running_process(service: Service, seconds: float = 60) -> psutil.Process:
+    """Waits for the process of an evaluation that runs, and returns it."""
     return eventually(lambda: evaluation_processes(service), seconds=seconds)[0]
 
 
-def ended(service: Service, location: str, seconds: float = 120) -> Any:
+def wait_for_evaluation(service: Service, location: str, seconds: float = 120) -> Any:
+    """Waits for the end of an evaluation, and returns it."""
     return eventually(
         lambda: service.get(location).json, lambda job: job["status"] not in ("queued", "running"), seconds
     )
@@ -63,23 +65,29 @@ def test_one_address_cannot_fill_the_queue(service: Service) -> None:
     # Without keys everybody may cancel them.
     cancelled = [service.delete(f"/evaluations/{identifier}").status for identifier in accepted]
 
-    assert posted[-1].status == 429 and "4 evaluations of this address are queued" in posted[-1].problem.detail
-    assert other.status == 202 and set(cancelled) == {200}
+    assert posted[-1].status == 429
+    assert "4 evaluations of this address are queued" in posted[-1].problem.detail
+    assert other.status == 202
+    assert set(cancelled) == {200}
 
 
 def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:
     posted = service.post(
         "/evaluations", {"task": "translation", "variants": ["original", "quantized"], "pairs": PAIRS}
     )
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
-    assert posted.status == 202 and posted.json["status"] in ("queued", "running") and posted.json["progress"] < 1
+    assert posted.status == 202
+    assert posted.json["status"] in ("queued", "running")
+    assert posted.json["progress"] < 1
     assert posted.headers["location"] == f"/evaluations/{posted.json['id']}"
-    assert job["status"] == "succeeded" and job["progress"] == 1
+    assert job["status"] == "succeeded"
+    assert job["progress"] == 1
     assert [result["variant"] for result in job["results"]] == ["original", "quantized"]
     for result in job["results"]:
         bleu = next(metric for metric in result["metrics"] if metric["metric"] == "bleu")
-        assert bleu["samples"] == len(PAIRS) and "version" in bleu["signature"]
+        assert bleu["samples"] == len(PAIRS)
+        assert "version" in bleu["signature"]
         assert bleu["interval"][0] <= bleu["value"] <= bleu["interval"][1]
         assert bleu["retention"] > 0
         if result["variant"] == "original":
@@ -99,7 +107,7 @@ def test_outputs_have_the_warnings_and_the_confidence_of_answers(service: Servic
     location = service.post("/evaluations", {"task": "translation", "variants": variants, "pairs": pairs}).headers[
         "location"
     ]
-    ended(service, location)
+    wait_for_evaluation(service, location)
     samples = service.get(f"{location}/samples").json["samples"]
 
     for variant in variants:
@@ -117,7 +125,7 @@ def test_the_bundled_sample_is_evaluated_by_name(service: Service) -> None:
     posted = service.post(
         "/evaluations", {"task": "summarization", "variants": ["quantized"], "dataset": "sample", "samples": 2}
     )
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert job["status"] == "succeeded", job
     assert (job["dataset"], job["samples"]) == ("sample", 2)
@@ -136,22 +144,23 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
             "pairs": [{**pair, "source": pair["source"] * 20} for pair in PAIRS * 20],
         },
     )
-    process = started(service)
+    process = running_process(service)
     live = service.post("/translate?variant=original", {"text": "Good morning."})
     cancelled = service.delete(posted.headers["location"])
     process.wait(timeout=5)
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert live.status == 200
     assert service.get(f"{posted.headers['location']}/samples").json["samples"] == []
     deleted = service.delete(posted.headers["location"])
 
-    assert cancelled.json["status"] == job["status"] == "cancelled" and job["results"] is None
+    assert cancelled.json["status"] == job["status"] == "cancelled"
+    assert job["results"] is None
     assert deleted.json == job
     for path in ("", "/samples"):
         assert service.get(f"{posted.headers['location']}{path}").status == 404
     after = service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": PAIRS[:1]})
-    assert ended(service, after.headers["location"])["status"] == "succeeded"
+    assert wait_for_evaluation(service, after.headers["location"])["status"] == "succeeded"
 
 
 def test_evaluations_are_listed_with_the_newest_first_and_without_results(service: Service) -> None:
@@ -160,7 +169,7 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
         for count in (1, 2)
     ]
     for job in posted:
-        ended(service, f"/evaluations/{job['id']}")
+        wait_for_evaluation(service, f"/evaluations/{job['id']}")
 
     page = service.get("/evaluations?limit=2").json
     listed = page["evaluations"]
@@ -186,11 +195,13 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
 
 def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(service: Service) -> None:
     posted = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
-    started(service).kill()
-    job = ended(service, posted.headers["location"])
+    running_process(service).kill()
+    job = wait_for_evaluation(service, posted.headers["location"])
 
-    assert job["status"] == "failed" and job["results"] is None
-    assert job["error"]["type"] == "/problems/evaluation-ended" and "memory" in job["error"]["detail"]
+    assert job["status"] == "failed"
+    assert job["results"] is None
+    assert job["error"]["type"] == "/problems/evaluation-ended"
+    assert "memory" in job["error"]["detail"]
     assert job["error"]["request_id"] == posted.headers["x-request-id"]
     assert service.post("/translate", {"text": "Good morning."}).status == 200
 
@@ -198,7 +209,7 @@ def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(ser
 def test_an_evaluation_ends_with_a_service_that_is_killed(log: Path) -> None:
     with running_service(log) as own:
         own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
-        process = started(own)
+        process = running_process(own)
         own.process.kill()
 
         process.wait(timeout=30)
@@ -211,14 +222,15 @@ def test_a_pair_of_many_words_without_a_full_stop_is_scored_in_little_memory(ser
         "/evaluations",
         {"task": "summarization", "variants": ["quantized"], "pairs": [pair]},
     )
-    process, most_bytes = started(service), 0
+    process, most_bytes = running_process(service), 0
     with contextlib.suppress(psutil.NoSuchProcess):
         while process.is_running():
             most_bytes = max(most_bytes, process.memory_info().rss)
             time.sleep(0.02)
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert job["status"] == "succeeded", job
+    # Far less than a table of all pairs of words would take.
     assert most_bytes < 500_000_000
 
 
@@ -236,6 +248,7 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(log: Path) -> N
         warm = resident_bytes_after(3)
         grown = resident_bytes_after(20) - warm
 
+    # Each body is close to the limit of 8 MiB. The bodies of 20 posts are 150 MB, and their pairs as objects are more.
     assert len(body) > 7_400_000
     assert grown < 60_000_000
 
@@ -274,7 +287,8 @@ def test_an_evaluation_that_makes_no_sense_is_refused(
 ) -> None:
     refused = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": PAIRS, **change})
 
-    assert refused.status == status and said in refused.problem.detail
+    assert refused.status == status
+    assert said in refused.problem.detail
 
 
 def test_an_unknown_evaluation_is_not_found(service: Service) -> None:
@@ -290,7 +304,7 @@ CSV = b'target,source\r\n"Guten Morgen.","Good morning."\r\n"Ja, bitte.",Yes ple
 
 def test_variants_are_evaluated_on_an_uploaded_file(service: Service) -> None:
     posted = service.upload("/evaluations/upload", FIELDS, ("pairs.csv", CSV))
-    job = ended(service, posted.headers["location"])
+    job = wait_for_evaluation(service, posted.headers["location"])
     samples = service.get(f"{posted.headers['location']}/samples").json["samples"]
 
     assert posted.status == 202, posted.text
@@ -314,7 +328,8 @@ def test_an_upload_that_is_no_data_set_is_refused(
 ) -> None:
     refused = service.upload("/evaluations/upload", fields, file)
 
-    assert refused.status == status and said in refused.problem.detail, refused.text
+    assert refused.status == status, refused.text
+    assert said in refused.problem.detail, refused.text
 
 
 def test_an_upload_of_nothing_is_told_what_it_needs(service: Service) -> None:

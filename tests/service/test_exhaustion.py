@@ -1,4 +1,4 @@
-"""Memory or file descriptors that run out while a variant is loaded: the request says so, and the next one may try."""
+"""Memory or file descriptors run out while a variant is loaded: the request is refused, and a later one loads it."""
 
 import http.client
 import json
@@ -35,22 +35,25 @@ def test_a_load_without_memory_is_refused_with_503_and_succeeds_once_there_is_so
         limit(service, resource.RLIMIT_AS, resource.RLIM_INFINITY)
         served = service.post(NEW, TEXT)
 
-    assert refused.status == 503 and refused.problem.type == "/problems/resources-exhausted"
+    assert refused.status == 503
+    assert refused.problem.type == "/problems/resources-exhausted"
     # To start a thread takes memory too.
     assert re.match("translation/original cannot be loaded: (memory|threads) ran out", refused.problem.detail)
     assert int(refused.headers["retry-after"]) >= 1
-    assert loaded_before.status == 200 and listed["status"] == "broken" and listed["error"] == refused.problem.detail
+    assert loaded_before.status == 200
+    assert listed["status"] == "broken"
+    assert listed["error"] == refused.problem.detail
     assert served.status == 200
 
 
 def test_a_load_without_file_descriptors_is_refused_with_503_and_succeeds_once_there_are_some(log: Path) -> None:
     with running_service(log) as service:
-        # Made before, since a new connection would need one of the descriptors.
+        # This connection is opened first, because a new one would need a descriptor.
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         before = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)[0]
-        # All below the highest one are in use, or are by the end of the first of its files.
+        # Few descriptors below the highest one are free, fewer than a variant has files.
         highest = max(int(each.name) for each in Path(f"/proc/{service.pid}/fd").iterdir())
         limit(service, resource.RLIMIT_NOFILE, highest + 1)
         connection.request("POST", NEW, json.dumps(TEXT), {"Content-Type": "application/json"})
@@ -60,6 +63,7 @@ def test_a_load_without_file_descriptors_is_refused_with_503_and_succeeds_once_t
         connection.close()
         served = service.post(NEW, TEXT)
 
-    assert answer.status == 503 and problem["type"] == "/problems/resources-exhausted", problem
+    assert answer.status == 503, problem
+    assert problem["type"] == "/problems/resources-exhausted", problem
     assert "file descriptors ran out" in problem["detail"]
     assert served.status == 200

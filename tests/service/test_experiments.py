@@ -1,4 +1,4 @@
-"""Experiments and feedback through the real service."""
+"""Experiments and feedback: arms get their shares, votes and ratings are counted, and a winner may be promoted."""
 
 import contextlib
 import json
@@ -18,7 +18,9 @@ from tests.service.conftest import running_service
 from tests.service.raw import connect, head
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
+# A request that exceeds the deadline of three seconds while it streams.
 LONG = {"text": ["The old man walks along the river. " * 60] * 16, "num_beams": 16, "stream": True}
+# Half a surrogate pair, which is no text.
 HALF = "\ud800"
 EXPERIMENT = {
     "task": "translation",
@@ -42,13 +44,14 @@ def running(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def experiments(running: Service) -> Iterator[Service]:
-    """A service without an experiment that runs."""
+    """A service without a running experiment. Those that a test starts are stopped after it."""
     yield running
     for each in running.get("/experiments").json["experiments"]:
         running.post(f"/experiments/{each['id']}/stop", {})
 
 
-def started(service: Service, **changes: Any) -> Any:
+def start_experiment(service: Service, **changes: Any) -> Any:
+    """Starts an experiment, and returns it as the service describes it."""
     answer = service.post("/experiments", EXPERIMENT | changes)
     assert answer.status == 201, answer.text
     assert answer.headers["location"] == f"/experiments/{answer.json['id']}"
@@ -64,7 +67,7 @@ def compared(service: Service) -> Any:
 
 
 def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
 
     arms = {unit: translated(experiments, unit).json for unit in map(str, range(80))}
     again = {unit: translated(experiments, unit).json for unit in list(arms)[:10]}
@@ -72,21 +75,24 @@ def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) ->
     assert all(arm["experiment"] == {"id": experiment["id"], "arm": arm["variant"]} for arm in arms.values())
     assert all(arms[unit]["variant"] == arm["variant"] for unit, arm in again.items())
     counts = Counter(arm["variant"] for arm in arms.values())
-    assert 45 <= counts["quantized"] <= 72 and counts["quantized"] + counts["pruned"] == 80
+    # Three quarters of 80 units, give or take what chance does.
+    assert 45 <= counts["quantized"] <= 72
+    assert counts["quantized"] + counts["pruned"] == 80
     report = experiments.get(f"/experiments/{experiment['id']}").json
     assert [(arm["variant"], arm["share"]) for arm in report["arms"]] == [("quantized", 0.75), ("pruned", 0.25)]
     assert sum(arm["responses"] for arm in report["arms"]) == 90
 
 
 def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experiments: Service) -> None:
-    started(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
+    start_experiment(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
 
     named = translated(experiments, "someone", "?variant=original").json
     with_runtime = [translated(experiments, str(unit), "?runtime=onnxruntime") for unit in range(10)]
     streamed = translated(experiments, "someone", stream=True).events[-1][1]
     unsplit = experiments.post("/summarize", TEXT).json
 
-    assert named["variant"] == "original" and "experiment" not in named
+    assert named["variant"] == "original"
+    assert "experiment" not in named
     # The default variant's answer, whether it has the runtime or not.
     assert len({answer.status for answer in with_runtime}) == 1
     assert all("experiment" not in answer.json for answer in with_runtime)
@@ -97,7 +103,7 @@ def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experim
 def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, store: Path) -> None:
     arms = [{"variant": "original"}, {"variant": "quantized"}]
     with running_service(log, store=store) as service:
-        experiment = started(service, arms=arms)
+        experiment = start_experiment(service, arms=arms)
         shutil.rmtree(store / "translation" / "quantized")
         while translated(service, query="?variant=quantized").status != 404:
             time.sleep(0.05)
@@ -110,7 +116,8 @@ def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, sto
     assert {answer.status for answer in answers + streamed} == {200}
     assert comparison.status == 404
     inside = [answer for answer in answers if "experiment" in answer.json]
-    assert 0 < len(inside) < 20 and all(answer.json["variant"] == "original" for answer in inside)
+    assert 0 < len(inside) < 20
+    assert all(answer.json["variant"] == "original" for answer in inside)
     assert report["arms"][1]["errors"] >= 20 - len(inside)
 
 
@@ -128,7 +135,9 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
         running_service(log, store=store, database_url=database) as service,
         running_service(tmp_path / "other", store=store, database_url=database) as other,
     ):
-        path = f"/experiments/{started(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
+        path = (
+            f"/experiments/{start_experiment(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
+        )
         undecided = service.post(f"{path}/promote", {})
         ended = service.post(f"{path}/promote?arm=original", {}).json
         at_once, deadline = translated(service).json["variant"], time.monotonic() + 10
@@ -145,28 +154,32 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
         gone = service.post(f"{path}/promote?arm=original", {})
         time.sleep(3)
 
-    assert undecided.status == 409 and "?arm=quantized" in undecided.problem.detail
+    assert undecided.status == 409
+    assert "?arm=quantized" in undecided.problem.detail
     assert (ended["promoted"], ended["status"], at_once) == ("original", "stopped", "original")
     reason = f"experiment {ended['id']} promoted original"
     assert (shared["variant"], shared["default_reason"]) == ("original", reason)
     assert (restarted["variant"], restarted["status"]) == ("original", "loaded")
     assert (answer.status, answer.json["variant"], usual["variant"]) == (200, "quantized", "quantized")
     assert usual["default_reason"] == f"usual default: {reason}, which is not in the store"
-    assert usual["default_reason"] in log.read_text() and gone.status == 404
+    assert usual["default_reason"] in log.read_text()
+    assert gone.status == 404
 
 
 def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answers(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
 
     refused = experiments.post("/experiments", EXPERIMENT)
     stopped = experiments.post(f"/experiments/{experiment['id']}/stop", {})
     again = experiments.post(f"/experiments/{experiment['id']}/stop", {}).json
 
-    assert refused.status == 409 and experiment["id"] in refused.problem.detail
-    assert stopped.status == 200 and stopped.json["status"] == "stopped"
+    assert refused.status == 409
+    assert experiment["id"] in refused.problem.detail
+    assert stopped.status == 200
+    assert stopped.json["status"] == "stopped"
     assert again["stopped_at"] == stopped.json["stopped_at"]
     assert "experiment" not in translated(experiments, "someone").json
-    assert started(experiments)["id"] != experiment["id"]
+    assert start_experiment(experiments)["id"] != experiment["id"]
 
 
 def test_only_judgements_are_stored(experiments: Service, database: str) -> None:
@@ -175,7 +188,7 @@ def test_only_judgements_are_stored(experiments: Service, database: str) -> None
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
-    started(experiments)
+    start_experiment(experiments)
     before = rows()
     answers = [translated(experiments, str(number)).json for number in range(20)]
 
@@ -183,13 +196,13 @@ def test_only_judgements_are_stored(experiments: Service, database: str) -> None
 
     added = {table: count - before[table] for table, count in rows().items()}
     assert added.pop("ratings") == 1
-    # The counts of both arms are all else that an answer leaves.
+    # Answers add to the counts of both arms, and nothing else.
     assert {table for table, count in added.items() if count} <= {"experiment_counts", "signing_keys"}
 
 
 def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(log: Path) -> None:
     with running_service(log) as service:
-        experiment = started(service)
+        experiment = start_experiment(service)
         rated = [translated(service, str(unit)).json["id"] for unit in range(6)]
         statuses = [service.post("/feedback", {"response": each, "rating": 1}).status for each in rated]
         for _ in range(40):
@@ -204,7 +217,8 @@ def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(
 
     assert statuses == [201] * 46
     assert sum(arm["ratings"]["count"] for arm in report["arms"] if arm["ratings"]) == 6
-    assert report["pairs"][0]["votes"]["votes"] == 40 and report["status"] == "running"
+    assert report["pairs"][0]["votes"]["votes"] == 40
+    assert report["status"] == "running"
     assert report["conclusion"] == {"verdict": "ahead", "arm": "pruned", "text": "pruned is ahead of quantized."}
     assert again.status == 409
     assert split["experiment"]["id"] == experiment["id"]
@@ -213,7 +227,7 @@ def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(
 def test_experiments_are_listed_in_pages(experiments: Service) -> None:
     ids = []
     for number in range(3):
-        experiment = started(experiments, name=f"experiment {number}")
+        experiment = start_experiment(experiments, name=f"experiment {number}")
         experiments.post(f"/experiments/{experiment['id']}/stop", {})
         ids.append(experiment["id"])
 
@@ -223,7 +237,8 @@ def test_experiments_are_listed_in_pages(experiments: Service) -> None:
         page = experiments.get(f"/experiments?limit=2&before={page['next']}").json
         listed += [each["id"] for each in page["experiments"]]
 
-    assert listed[:3] == ids[::-1] and len(set(listed)) == len(listed)
+    assert listed[:3] == ids[::-1]
+    assert len(set(listed)) == len(listed)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +263,8 @@ def test_an_experiment_that_makes_no_sense_is_refused(
 ) -> None:
     answer = service.post("/experiments", EXPERIMENT | change)
 
-    assert answer.status == status and says in answer.problem.detail
+    assert answer.status == status
+    assert says in answer.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -267,13 +283,15 @@ def test_an_experiment_that_makes_no_sense_is_refused(
 def test_feedback_on_nothing_is_refused(service: Service, body: dict[str, Any], status: int, says: str) -> None:
     answer = service.post("/feedback", body)
 
-    assert answer.status == status and says in answer.problem.detail
+    assert answer.status == status
+    assert says in answer.problem.detail
 
 
 def test_a_vote_for_a_variant_that_was_not_compared_names_those_that_were(service: Service) -> None:
     answer = service.post("/feedback", {"comparison": compared(service)["id"], "preferred": "original"})
 
-    assert answer.status == 422 and "quantized, pruned" in answer.problem.detail
+    assert answer.status == 422
+    assert "quantized, pruned" in answer.problem.detail
 
 
 def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path) -> None:
@@ -293,8 +311,10 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
             service.get(path),
         ]
 
-    assert refused.status == 401 and "Bearer" in refused.problem.detail
-    assert running.status == 409 and "stop it first" in running.problem.detail
+    assert refused.status == 401
+    assert "Bearer" in refused.problem.detail
+    assert running.status == 409
+    assert "stop it first" in running.problem.detail
     assert [each.status for each in answers] == [401, 401, 200, 401, 204, 404, 404]
 
 
@@ -303,6 +323,7 @@ def arms_of(service: Service, experiment: Any) -> Any:
 
 
 def leave_after_the_first_piece(service: Service) -> None:
+    """Requests a stream, and closes the connection after its first token."""
     body = json.dumps(LONG).encode()
     with connect(service) as connection:
         connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
@@ -313,7 +334,7 @@ def leave_after_the_first_piece(service: Service) -> None:
 
 
 def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is_none(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
     leave_after_the_first_piece(experiments)
     time.sleep(1)
     after_leaving = arms_of(experiments, experiment)
@@ -321,7 +342,9 @@ def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is
     after_breaking = arms_of(experiments, experiment)
 
     names = [name for name, _ in broken.events]
-    assert names[0] == "token" and names[-1] == "error" and broken.events[-1][1]["status"] == 504
+    assert names[0] == "token"
+    assert names[-1] == "error"
+    assert broken.events[-1][1]["status"] == 504
     assert sum(arm["errors"] for arm in after_leaving) == 0
     assert sum(arm["errors"] for arm in after_breaking) == 1
     assert sum(arm["responses"] for arm in after_breaking) == 0

@@ -9,6 +9,7 @@ from slimseq.inference.text.passes import NAMES, NUMBERS
 from tests.service.client import Service, texts
 from tests.service.test_streaming import streamed
 
+# Sentences, each with the facts that must be in its translation exactly once, as German writes them.
 SENTENCES = {
     "The company was sold for £3.2 billion.": ("3,2 Milliarden",),
     "The new phone costs $1,299.99.": ("1.299,99",),
@@ -81,7 +82,8 @@ def test_what_looks_like_a_placeholder_of_ours_stays_apart(service: Service) -> 
 
     output = translated(service, text)[0]
 
-    assert output.count(f"https://example.com/{NAMES[0]}") == 1 and output.count("a@b.org") == 1
+    assert output.count(f"https://example.com/{NAMES[0]}") == 1
+    assert output.count("a@b.org") == 1
     assert re.search(rf"(?<!\d){NUMBERS[0]}(?!\d)", output)
 
 
@@ -100,7 +102,8 @@ def test_stop_strings_end_the_translation_and_not_its_placeholders(service: Serv
     before = translated(service, text, stop=["example.org"])[0]
     whole = translated(service, text, stop=[NAMES[0]])[0]
 
-    assert before.endswith("john@") and "john@example.org" in whole
+    assert before.endswith("john@")
+    assert "john@example.org" in whole
 
 
 def test_comparisons_and_other_dialects_protect_too(service: Service) -> None:
@@ -127,4 +130,5 @@ def test_protection_is_no_field_of_summaries(service: Service) -> None:
     answer = service.post(
         "/compare?task=summarization&variant=original&variant=quantized", {"text": "A text.", "protect": False}
     )
-    assert answer.status == 422 and "protect" in answer.problem.detail
+    assert answer.status == 422
+    assert "protect" in answer.problem.detail

@@ -1,3 +1,5 @@
+"""HTML and Markdown: words are translated, markup stays, and what cannot be read is refused with its place."""
+
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ SENTENCE = "The children are playing in the garden."
 MARKDOWN = f"# Good morning\n\n- {SENTENCE}\n- It is **very cold** today.\n\n```\nx = 1\n```\n"
 
 
-def ours(service: Service, text: str) -> str:
+def plain_translation(service: Service, text: str) -> str:
     return texts(service.post("/translate?variant=quantized", {"text": text}))[0]
 
 
@@ -21,9 +23,13 @@ def translated(service: Service, form: str, text: Any, **fields: Any) -> Respons
 def test_markdown_keeps_everything_but_its_words(service: Service) -> None:
     answer = translated(service, "markdown", MARKDOWN).json["outputs"][0]
 
-    assert answer["text"].startswith(f"# {ours(service, 'Good morning')}\n\n- {ours(service, SENTENCE)}\n- ")
-    assert answer["text"].endswith("\n\n```\nx = 1\n```\n") and answer["text"].count("**") == 2
-    assert answer["output_tokens"] > 0 and answer["finish_reason"] == "eos"
+    assert answer["text"].startswith(
+        f"# {plain_translation(service, 'Good morning')}\n\n- {plain_translation(service, SENTENCE)}\n- "
+    )
+    assert answer["text"].endswith("\n\n```\nx = 1\n```\n")
+    assert answer["text"].count("**") == 2
+    assert answer["output_tokens"] > 0
+    assert answer["finish_reason"] == "eos"
 
 
 def test_documents_have_one_output_each_also_without_words(service: Service) -> None:
@@ -33,7 +39,7 @@ def test_documents_have_one_output_each_also_without_words(service: Service) -> 
 
     assert [output["text"] for output in answer.json["outputs"]] == [
         "<hr>",
-        html.replace(SENTENCE, ours(service, SENTENCE)),
+        html.replace(SENTENCE, plain_translation(service, SENTENCE)),
         "<img src=a.png>",
     ]
     assert nothing.json["outputs"][0]["text"] == "```\nx = 1\n```"
@@ -48,7 +54,8 @@ def test_the_pieces_of_a_stream_add_up_to_the_document(service: Service, form: s
 
     pieces = [data["text"] for name, data in events if name == "token"]
     done = events[-1][1]["outputs"][0]["text"]
-    assert len(pieces) > 2 and "".join(pieces) == done == whole
+    assert len(pieces) > 2
+    assert "".join(pieces) == done == whole
 
 
 def test_variants_are_compared_by_their_documents(service: Service) -> None:
@@ -108,7 +115,8 @@ def test_what_cannot_be_read_is_refused_with_its_place(
 ) -> None:
     refused = service.post(path, fields)
 
-    assert refused.status == 422 and refused.problem.detail.startswith(said)
+    assert refused.status == 422
+    assert refused.problem.detail.startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Models like those of the hub, made here with random weights, go through every door and are served."""
+"""Models of random weights with the configurations of the hub are imported, quantized and served."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""`POST /translate` and `POST /summarize`: outputs, options, alternatives, long texts, seeds, choice of a variant."""
+
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,8 +28,11 @@ def test_each_variant_answers(service: Service, path: str, task: str, text: str,
     assert answer.json["runtime"] == service.get(f"/variants/{task}/{variant}").json["runtime"]
     assert answer.json["digest"] == service.get(f"/variants/{task}/{variant}").json["digest"]
     (output,) = answer.json["outputs"]
-    assert output["text"] and output["finish_reason"] == "eos" and not output["truncated"]
-    assert output["input_tokens"] > 5 and output["output_tokens"] > 5
+    assert output["text"]
+    assert output["finish_reason"] == "eos"
+    assert not output["truncated"]
+    assert output["input_tokens"] > 5
+    assert output["output_tokens"] > 5
     timings = answer.json["timings"]
     assert 0 < timings["inference_ms"] <= timings["queue_ms"] + timings["inference_ms"] <= timings["total_ms"]
 
@@ -38,8 +43,12 @@ def test_a_translation_keeps_paragraphs_and_blank_lines(service: Service) -> Non
     output = service.post("/translate?variant=original", {"text": text}).json["outputs"][0]["text"]
 
     lines = output.split("\n")
-    assert len(lines) == 5 and lines[1] == "" and lines[4] == ""
-    assert lines[2].startswith("  ") and lines[2].endswith("\r") and all(lines[n].strip() for n in (0, 2, 3))
+    assert len(lines) == 5
+    assert lines[1] == ""
+    assert lines[4] == ""
+    assert lines[2].startswith("  ")
+    assert lines[2].endswith("\r")
+    assert all(lines[n].strip() for n in (0, 2, 3))
 
 
 def test_what_a_phone_writes_is_translated_as_what_a_keyboard_writes(service: Service) -> None:
@@ -63,7 +72,8 @@ def test_options_reach_the_model(service: Service) -> None:
     cut = service.post("/translate", {"text": SENTENCE, "max_new_tokens": 3}).json["outputs"][0]
     prefixed = service.post("/summarize", {"text": ARTICLE, "prefix": "", "max_new_tokens": 4}).json["outputs"][0]
 
-    assert cut["finish_reason"] == "length" and cut["output_tokens"] <= 3
+    assert cut["finish_reason"] == "length"
+    assert cut["output_tokens"] <= 3
     assert prefixed["input_tokens"] < service.post("/summarize", {"text": ARTICLE}).json["outputs"][0]["input_tokens"]
 
 
@@ -77,10 +87,14 @@ def test_alternatives_are_the_next_best_outputs_up_to_the_beams(service: Service
 
     [best], [output] = plain.json["outputs"], several.json["outputs"]
     texts = [output["text"], *(each["text"] for each in output["alternatives"])]
-    assert texts[0] == best["text"] and "alternatives" not in best and "score" not in best
-    assert len(set(texts)) == 3 and all("anna@example.org" in text for text in texts)
+    assert texts[0] == best["text"]
+    assert "alternatives" not in best
+    assert "score" not in best
+    assert len(set(texts)) == 3
+    assert all("anna@example.org" in text for text in texts)
     assert all(each["score"] < 0 for each in (output, *output["alternatives"]))
-    assert refused.status == 422 and "num_return_sequences (5) is above num_beams (4)" in refused.json["detail"]
+    assert refused.status == 422
+    assert "num_return_sequences (5) is above num_beams (4)" in refused.json["detail"]
     long = {"text": SENTENCE + "\x1f" * 250_000, "num_beams": 4}
     for path, count in (("/translate", 4), ("/compare?task=translation&variant=original&variant=quantized", 2)):
         answer = service.post(path, long | {"num_return_sequences": count})
@@ -92,7 +106,8 @@ def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Ser
 
     limit = service.get("/variants/summarization/quantized").json["manifest"]["generation"]["max_input_tokens"]
     (output,) = answer.json["outputs"]
-    assert output["truncated"] is True and output["input_tokens"] == limit
+    assert output["truncated"] is True
+    assert output["input_tokens"] == limit
     assert "truncated" in [warning["kind"] for warning in output["warnings"]]
 
 
@@ -105,8 +120,10 @@ def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> No
         for each in service.get("/quality").json["qualities"]
         if each["task"] == "translation"
     }
-    assert found.status == 200 and (kept[found.json["variant"]] or 0) >= 0.5
-    assert missed.status == 404 and "original with retention 1.0000" in missed.problem.detail
+    assert found.status == 200
+    assert (kept[found.json["variant"]] or 0) >= 0.5
+    assert missed.status == 404
+    assert "original with retention 1.0000" in missed.problem.detail
 
 
 def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(
@@ -120,7 +137,8 @@ def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_on
     streamed = service.post("/summarize", {**body, "long_input": "map_reduce", "stream": True})
     each = service.post("/summarize", {**body, "text": articles}).json["outputs"]
 
-    assert cut["truncated"] and not whole["truncated"]
+    assert cut["truncated"]
+    assert not whole["truncated"]
     assert whole["text"] == "\n\n".join(output["text"] for output in each)
     assert whole["input_tokens"] == sum(output["input_tokens"] for output in each) > 2 * cut["input_tokens"]
     assert streamed.events[-1][1]["outputs"][0] == whole
@@ -147,4 +165,5 @@ def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service,
     drawn = [[output["text"] for output in answer.json["outputs"]] for answer in seeded]
     assert drawn[0] == drawn[2] == drawn[3] != drawn[1]
     assert len(free) > 1
-    assert refused.status == 422 and "single beam" in refused.problem.detail
+    assert refused.status == 422
+    assert "single beam" in refused.problem.detail

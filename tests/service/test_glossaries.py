@@ -1,4 +1,4 @@
-"""Glossaries: terms in a request, and files that requests name."""
+"""Glossaries: terms that a request has in its body, and files of terms that a request names."""
 
 import os
 import time
@@ -19,6 +19,7 @@ TERMS = {"invoice": "Faktur", "garden": "Hof"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good glossary, a broken one, and files that are none."""
     folder = tmp_path_factory.mktemp("glossaries")
     (folder / "billing.csv").write_text("invoice,Faktur\ngarden,Hof\n")
     (folder / "broken.csv").write_text("invoice,Faktur\ninvoice,Rechnung\n")
@@ -54,7 +55,8 @@ def test_markup_stays_around_a_term(service: Service) -> None:
     [page] = texts(post(service, "<p>The <b>garden</b> is big.</p>", format="html", glossary="billing"))
     [note] = texts(post(service, "The **garden** is big.\n", format="markdown", glossary="billing"))
 
-    assert "<b>Hof</b>" in page and "**Hof**" in note
+    assert "<b>Hof</b>" in page
+    assert "**Hof**" in note
 
 
 def test_a_glossary_changes_no_other_answer(service: Service) -> None:
@@ -62,7 +64,8 @@ def test_a_glossary_changes_no_other_answer(service: Service) -> None:
 
     post(service, glossary=TERMS)
 
-    assert texts(post(service)) == before and "Faktur" not in before[0]
+    assert texts(post(service)) == before
+    assert "Faktur" not in before[0]
 
 
 def test_files_are_listed_and_read_again_after_a_change(service: Service, folder: Path) -> None:
@@ -72,6 +75,7 @@ def test_files_are_listed_and_read_again_after_a_change(service: Service, folder
 
     (folder / "later.csv").write_text("garden,Hof")
     assert "Hof" in texts(post(service, glossary="later"))[0]
+    # The new file must have another time of change.
     time.sleep(0.01)
     (folder / "new").write_text("garden,Park")
     (folder / "new").replace(folder / "later.csv")
@@ -95,14 +99,16 @@ def test_files_are_listed_and_read_again_after_a_change(service: Service, folder
 def test_bad_glossaries_are_refused_and_the_service_goes_on(service: Service, fields: Any, said: str) -> None:
     refused = post(service, **fields)
 
-    assert refused.status == 422 and refused.problem.detail.startswith(said)
+    assert refused.status == 422
+    assert refused.problem.detail.startswith(said)
     assert post(service).status == 200
 
 
 def test_a_hundred_thousand_terms_are_refused_and_the_limits_are_said(service: Service) -> None:
     refused = post(service, glossary={f"term {number}": "x" for number in range(100_000)})
 
-    assert refused.status == 422 and "send fewer texts, pairs or terms" in refused.problem.detail
+    assert refused.status == 422
+    assert "send fewer texts, pairs or terms" in refused.problem.detail
     assert service.get("/info").json["max_glossary_terms"] == 1000
 
 
@@ -115,5 +121,7 @@ def test_variants_are_compared_and_clients_translate_with_a_glossary(service: Se
     refused = service.post("/compare?task=summarization&variant=a&variant=b", {"text": TEXT, "keep": ["x"]})
 
     assert all("Faktur" in each["outputs"][0]["text"] for each in compared.json["results"])
-    assert "Faktur" in answer.text and "Slimseq" in answer.text
-    assert refused.status == 422 and refused.problem.detail == "keep: is not a field of summarization"
+    assert "Faktur" in answer.text
+    assert "Slimseq" in answer.text
+    assert refused.status == 422
+    assert refused.problem.detail == "keep: is not a field of summarization"

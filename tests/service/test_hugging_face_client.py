@@ -1,3 +1,5 @@
+"""The Hugging Face dialect: `InferenceClient` works on `/huggingface`."""
+
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ def client(service: Service, path: str) -> InferenceClient:
 
 
 def ours(service: Service, path: str, text: str, **options: Any) -> str:
+    """What `POST /translate` or `POST /summarize` answers."""
     return texts(service.post(path, {"text": text, **options}))[0]
 
 
@@ -44,7 +47,8 @@ def test_its_parameters_are_generation_options(service: Service, given: dict[str
     posted = service.post("/huggingface/translate", {"inputs": [SENTENCE, "It is raining."], "parameters": given}).json
 
     assert translated.translation_text == ours(service, "/translate", SENTENCE, **means)
-    assert posted[0] == {"translation_text": translated.translation_text} and len(posted) == 2
+    assert posted[0] == {"translation_text": translated.translation_text}
+    assert len(posted) == 2
 
 
 def test_the_alternatives_of_several_texts_are_lists(service: Service) -> None:
@@ -74,7 +78,8 @@ def test_what_it_cannot_have_is_said_in_its_error(service: Service, arguments: d
     with pytest.raises(HfHubHTTPError) as refused:
         client(service, "/translate").translation(SENTENCE, **arguments)
 
-    assert refused.value.response.status_code == 422 and said in str(refused.value)
+    assert refused.value.response.status_code == 422
+    assert said in str(refused.value)
 
 
 def test_a_text_that_is_too_long_and_an_unknown_variant_are_said_in_its_errors(service: Service) -> None:
@@ -83,8 +88,10 @@ def test_a_text_that_is_too_long_and_an_unknown_variant_are_said_in_its_errors(s
     with pytest.raises(HfHubHTTPError) as unknown:
         client(service, "/translate?variant=nope").translation(SENTENCE)
 
-    assert long.value.response.status_code == 422 and "tokens" in str(long.value)
-    assert unknown.value.response.status_code == 404 and "original" in str(unknown.value)
+    assert long.value.response.status_code == 422
+    assert "tokens" in str(long.value)
+    assert unknown.value.response.status_code == 404
+    assert "original" in str(unknown.value)
 
 
 def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
@@ -92,6 +99,8 @@ def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
     twice = {"top_k": 5, "generate_parameters": {"top_k": 5}}
     doubled = service.post("/huggingface/translate", {"inputs": SENTENCE, "parameters": twice})
 
-    assert doubled.status == 422 and "gives top_k, as parameters does" in doubled.problem.detail
-    assert refused.status == 422 and "parameters.src_lang: is not a field here; " in refused.problem.detail
+    assert doubled.status == 422
+    assert "gives top_k, as parameters does" in doubled.problem.detail
+    assert refused.status == 422
+    assert "parameters.src_lang: is not a field here; " in refused.problem.detail
     assert refused.problem.error == refused.problem.detail

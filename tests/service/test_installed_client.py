@@ -20,7 +20,7 @@ from slimseq.client import Client
 with Client(sys.argv[1]) as client:
     print(client.translate("The children are playing in the garden.", variant="original").text)
 """
-# The extra `mcp` is as large as the rest: its modules are replaced.
+# The environment has no extra `mcp`, which is as large as all else. Mocks replace its modules.
 VERSION = """
 import sys
 from unittest.mock import MagicMock

@@ -25,7 +25,7 @@ ADMIN_TOKEN = "the token of operators"
 
 @dataclass(frozen=True)
 class Guarded:
-    """A service with keys."""
+    """A service that asks for keys: its file of keys, its log, and the keys by name."""
 
     service: Service
     file: Path
@@ -36,6 +36,7 @@ class Guarded:
         return {"Authorization": f"Bearer {self.keys[name]}"}
 
     def lines(self) -> list[dict[str, Any]]:
+        """The entries of the log. Lines that libraries print are no JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
@@ -44,6 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("keys")
     file, log = folder / "keys.json", folder / "log"
     keys: dict[str, str] = {scope: add_key(file, scope, (scope,), KeyLimits(), None)[1] for scope in Scope}
+    # A second key of the same scope, to see what keys of others may do.
     keys["evaluates too"] = add_key(file, "evaluates too", (Scope.EVALUATE,), KeyLimits(), None)[1]
     for name, limits in {
         "three a minute": KeyLimits(requests_per_minute=3),
@@ -64,23 +66,27 @@ def translate(guarded: Guarded, name: str, text: str = GREETING["text"]) -> Resp
 
 
 def operations(service: Service) -> list[tuple[str, str]]:
+    """The method and path of every endpoint of the OpenAPI document, with names in the place of parameters."""
     paths = service.get("/openapi.json").json["paths"]
     filled = {"{task}": "translation", "{variant}": "nope", "{identifier}": "nope", "{slug}": "forbidden"}
     found = []
-    for path, methods in paths.items():
-        for template, value in filled.items():
-            path = path.replace(template, value)
+    for template, methods in paths.items():
+        path = template
+        for parameter, value in filled.items():
+            path = path.replace(parameter, value)
         found += [(method.upper(), path) for method in methods]
     return found
 
 
-def test_every_endpoint_but_those_for_everybody_needs_a_key(guarded: Guarded) -> None:
+def test_every_endpoint_needs_a_key_except_the_open_ones(guarded: Guarded) -> None:
     refused: set[str] = set()
     answered: set[str] = set()
     for method, path in operations(guarded.service):
         answer = guarded.service.send(method, path, b"{}", {"Content-Type": "application/json"})
-        (refused if answer.status == 401 else answered).add(path)
-        if answer.status == 401:
+        if answer.status != 401:
+            answered.add(path)
+        else:
+            refused.add(path)
             assert answer.headers["www-authenticate"] == 'Bearer realm="slimseq"'
 
     assert answered <= {*OPEN_PATHS, "/problems/forbidden"}
@@ -137,6 +143,7 @@ def test_a_wrong_key_and_none_are_refused_in_the_same_words_before_the_body_is_r
 
     assert {answer.status for answer in answers} == {401}
     assert len({answer.problem.detail for answer in answers}) == 1
+    # The headers of a body of 4 MiB, which never comes.
     connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=30)
     connection.putrequest("POST", "/summarize")
     connection.putheader("Content-Type", "application/json")
@@ -158,12 +165,14 @@ def test_clients_of_other_apis_send_their_keys_as_they_do(guarded: Guarded) -> N
     )
     for wrong in ({}, {"api_key": "wrong"}):
         refused = guarded.service.post("/libretranslate/translate", {**fields, **wrong})
-        assert refused.status == 401 and "key" in refused.json["error"]
+        assert refused.status == 401
+        assert "key" in refused.json["error"]
     assert (
         guarded.service.post("/libretranslate/translate", {**fields, "api_key": guarded.keys["metrics"]}).status == 403
     )
     settings = guarded.service.get("/libretranslate/frontend/settings").json
-    assert settings["apiKeys"] and settings["keyRequired"]
+    assert settings["apiKeys"]
+    assert settings["keyRequired"]
 
     answer = InferenceClient(f"{base}/huggingface/translate", token=key).translation("Good morning.")
     assert answer.translation_text == expected
@@ -257,6 +266,7 @@ def test_evaluations_of_a_day_are_limited(guarded: Guarded) -> None:
     assert int(second.headers["retry-after"]) > 60
 
 
+# An evaluation of some seconds, so that several wait in the queue.
 SLOW_PAIRS = [{"source": "The old man walks along the river. " * 40, "target": "Der alte Mann."}] * 8
 SLOW_EVALUATION = {"task": "translation", "variants": ["original"], "pairs": SLOW_PAIRS}
 
@@ -272,12 +282,15 @@ def test_one_key_cannot_fill_the_queue_of_evaluations_nor_delete_those_of_others
     rest = [*accepted[:-1], others.json["id"]]
     ended = [service.send("DELETE", f"/evaluations/{identifier}", headers=admin).status for identifier in rest]
 
-    # One of them may run by now.
-    assert len(accepted) in (4, 5) and posted[-1].status == 429
+    # Four may wait. A fifth one is accepted if the first runs already.
+    assert len(accepted) in (4, 5)
+    assert posted[-1].status == 429
     assert "4 evaluations of this key are queued" in posted[-1].problem.detail
     assert others.status == 202
-    assert foreign.status == 403 and "only the key that posted" in foreign.problem.detail
-    assert own.status == 200 and set(ended) == {200}
+    assert foreign.status == 403
+    assert "only the key that posted" in foreign.problem.detail
+    assert own.status == 200
+    assert set(ended) == {200}
 
 
 def test_keys_come_and_go_without_a_restart(guarded: Guarded) -> None:
@@ -302,10 +315,12 @@ def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) 
 
     unloaded = [line for line in lines if line["message"] == "unload variant" and line["variant"] == "compact"]
     assert [(line["caller"], line["outcome"]) for line in unloaded] == [("admin", "done"), ("generate", "forbidden")]
-    assert {line["client"] for line in unloaded} == {"127.0.0.1"} and all(line["request_id"] for line in unloaded)
+    assert {line["client"] for line in unloaded} == {"127.0.0.1"}
+    assert all(line["request_id"] for line in unloaded)
     content = guarded.log.read_text()
     assert not any(key in content or key.split("_", 2)[2] in content for key in guarded.keys.values())
-    assert ADMIN_TOKEN not in content and "x" * 43 not in content
+    assert ADMIN_TOKEN not in content
+    assert "x" * 43 not in content
 
 
 def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guarded) -> None:
@@ -318,7 +333,8 @@ def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guar
         lines = {line["request_id"]: line for line in guarded.lines() if line["message"] == "request"}
 
     logged = lines[answer.headers["x-request-id"]]
-    assert logged["client"] == "127.0.0.1" and logged["key"] == guarded.keys["generate"].split("_")[1]
+    assert logged["client"] == "127.0.0.1"
+    assert logged["key"] == guarded.keys["generate"].split("_")[1]
     assert "key" not in lines[refused.headers["x-request-id"]]
 
 

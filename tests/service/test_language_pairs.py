@@ -1,4 +1,4 @@
-"""The embedded store as it is, with translators to Portuguese and to German: nothing changes a language by the way."""
+"""A store with translators to Portuguese and to German: whatever is changed for one pair, the other stays as it is."""
 
 import shutil
 import time
@@ -17,6 +17,7 @@ from tests.service.conftest import ended_start, needs_torch, running_service
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
 GERMAN, PORTUGUESE = "Guten Morgen.", "Bom dia."
+# The arms of an experiment between variants to German.
 GERMAN_ARMS = [{"variant": "original"}, {"variant": "compact"}]
 PAIRS = {
     "de": [
@@ -66,11 +67,12 @@ def text_of(answer: Any) -> str:
     return str(answer["outputs"][0]["text"])
 
 
-def posted(service: Service, arms: list[dict[str, Any]], **more: Any) -> Response:
+def post_experiment(service: Service, arms: list[dict[str, Any]], **more: Any) -> Response:
     return service.post("/experiments", {"task": "translation", "name": "one", "arms": arms, **more})
 
 
 def defaults_of(service: Service) -> dict[str, str]:
+    """The default variant of each pair of languages."""
     found = [each for each in service.get("/variants").json["variants"] if each["task"] == "translation"]
     return {" to ".join(each["languages"]): each["variant"] for each in found if each["default"]}
 
@@ -82,13 +84,14 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
 
     def check_unnamed(service: Service) -> None:
         for answer in unnamed(service):
-            assert text_of(answer) == PORTUGUESE and answer["variant"] == "portuguese-quantized"
+            assert text_of(answer) == PORTUGUESE
+            assert answer["variant"] == "portuguese-quantized"
             assert "experiment" not in answer
 
     with running_service(log, store=both) as service:
         before = translated(service, "?target=de")
         check_unnamed(service)
-        experiment = posted(service, GERMAN_ARMS)
+        experiment = post_experiment(service, GERMAN_ARMS)
         path = f"/experiments/{experiment.json['id']}"
 
         check_unnamed(service)
@@ -107,23 +110,25 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
         check_unnamed(service)
         usual = translated(service, "?target=de")
 
-    assert experiment.status == 201 and experiment.json["languages"] == ["en", "de"]
+    assert experiment.status == 201
+    assert experiment.json["languages"] == ["en", "de"]
     assert before["variant"] == "quantized"
     assert {each["variant"] for each in german} == {"original", "compact"}
     assert all(each["experiment"] == {"id": promoted["id"], "arm": each["variant"]} for each in german)
     assert [each["variant"] for each in german[:12]] == [each["variant"] for each in german[12:]]
-    assert promoted["promoted"] == "compact" and after["variant"] == restarted["variant"] == "compact"
+    assert promoted["promoted"] == "compact"
+    assert after["variant"] == restarted["variant"] == "compact"
     assert shown == {"en to de": "compact", "en to pt": "portuguese-quantized"}
     assert (deleted, usual["variant"]) == (204, "quantized")
 
 
 def test_each_pair_may_have_an_experiment_and_arms_of_two_pairs_have_none(service: Service) -> None:
-    mixed = posted(service, [{"variant": "original"}, {"variant": "portuguese"}])
-    wrong = posted(service, GERMAN_ARMS, languages=["en", "pt"])
-    odd = posted(service, GERMAN_ARMS, languages=["en"])
-    german = posted(service, GERMAN_ARMS)
-    again = posted(service, [{"variant": "quantized"}, {"variant": "compact"}])
-    portuguese = posted(service, [{"variant": "portuguese"}, {"variant": "portuguese-compact"}])
+    mixed = post_experiment(service, [{"variant": "original"}, {"variant": "portuguese"}])
+    wrong = post_experiment(service, GERMAN_ARMS, languages=["en", "pt"])
+    odd = post_experiment(service, GERMAN_ARMS, languages=["en"])
+    german = post_experiment(service, GERMAN_ARMS)
+    again = post_experiment(service, [{"variant": "quantized"}, {"variant": "compact"}])
+    portuguese = post_experiment(service, [{"variant": "portuguese"}, {"variant": "portuguese-compact"}])
     arms = [{"variant": "original"}, {"variant": "quantized"}]
     summaries = service.post("/experiments", {"task": "summarization", "name": "one", "arms": arms})
     running = [each.json["id"] for each in (german, portuguese, summaries)]
@@ -136,7 +141,9 @@ def test_each_pair_may_have_an_experiment_and_arms_of_two_pairs_have_none(servic
     assert "original is en to de, portuguese is en to pt" in mixed.problem.detail
     assert "not all of en to pt: original is en to de, compact is en to de" in wrong.problem.detail
     assert "languages must have two codes" in odd.problem.detail
-    assert again.status == 409 and running[0] in again.problem.detail and "en to de" in again.problem.detail
+    assert again.status == 409
+    assert running[0] in again.problem.detail
+    assert "en to de" in again.problem.detail
     assert [each["experiment"]["id"] for each in answers] == [running[1], running[0], running[2]]
     assert [listed[each] for each in running] == [["en", "de"], ["en", "pt"], ["en"]]
 
@@ -152,9 +159,11 @@ def test_which_pair_answers_without_languages_is_a_setting_of_its_own(both: Path
     # The default of German is another one; the pair that answers without languages is not.
     with running_service(tmp_path / "both", store=both, default_pair="en,pt", default_translation="compact") as service:
         still, named = translated(service), translated(service, target="de")
-        refused = service.post(f"/experiments/{posted(service, GERMAN_ARMS).json['id']}/promote?arm=original", {})
+        refused = service.post(
+            f"/experiments/{post_experiment(service, GERMAN_ARMS).json['id']}/promote?arm=original", {}
+        )
         arms = [{"variant": "portuguese"}, {"variant": "portuguese-compact"}]
-        path = f"/experiments/{posted(service, arms).json['id']}"
+        path = f"/experiments/{post_experiment(service, arms).json['id']}"
         promoted = service.post(f"{path}/promote?arm=portuguese-compact", {})
         now = translated(service)
     with running_service(tmp_path / "variant", store=both, default_translation="compact") as service:
@@ -163,19 +172,25 @@ def test_which_pair_answers_without_languages_is_a_setting_of_its_own(both: Path
     malformed = ended_start(store=both, default_pair="pt")
 
     assert (text_of(german), german["variant"]) == (GERMAN, "quantized")
-    assert loaded[0] == "quantized" and text_of(portuguese) == PORTUGUESE
-    assert not limited["variant"].startswith("portuguese") and "retention" in limited["selection"]
+    assert loaded[0] == "quantized"
+    assert text_of(portuguese) == PORTUGUESE
+    assert not limited["variant"].startswith("portuguese")
+    assert "retention" in limited["selection"]
     assert [(each["languages"], each["variant"], each["is_default"]) for each in pairs] == [
         (["en", "de"], "quantized", True), (["en", "pt"], "portuguese-quantized", False),
     ]  # fmt: skip
     assert frontend["target"] == {"code": "de", "name": "German"}
     assert hugging == [{"translation_text": GERMAN}]
     assert (text_of(still), named["variant"]) == (PORTUGUESE, "compact")
-    assert refused.status == 409 and "SLIMSEQ_DEFAULT_TRANSLATION names compact" in refused.problem.detail
-    assert promoted.status == 200 and now["variant"] == "portuguese-compact"
+    assert refused.status == 409
+    assert "SLIMSEQ_DEFAULT_TRANSLATION names compact" in refused.problem.detail
+    assert promoted.status == 200
+    assert now["variant"] == "portuguese-compact"
     assert by_variant["variant"] == "compact"
     assert ended.returncode == malformed.returncode == 1
-    assert "from en to fr" in ended.stderr and "en to de, en to pt" in ended.stderr and ended.stderr.count("\n") == 1
+    assert "from en to fr" in ended.stderr
+    assert "en to de, en to pt" in ended.stderr
+    assert ended.stderr.count("\n") == 1
     assert "SOURCE,TARGET" in malformed.stderr
 
 
@@ -189,9 +204,12 @@ def test_a_default_that_cannot_be_loaded_leaves_its_requests_to_its_pair_and_to_
         german, ready = translated(service, "?target=de"), service.get("/readyz")
         limited = service.post("/translate?max_bytes=1000000000", TEXT)
 
-    assert unnamed.status == 503 and "portuguese" in unnamed.problem.detail
-    assert limited.status == 404 and "quantized with" not in limited.problem.detail
-    assert text_of(german) == GERMAN and ready.status == 200
+    assert unnamed.status == 503
+    assert "portuguese" in unnamed.problem.detail
+    assert limited.status == 404
+    assert "quantized with" not in limited.problem.detail
+    assert text_of(german) == GERMAN
+    assert ready.status == 200
 
 
 def test_the_variants_are_listed_with_their_pairs_and_the_default_of_each(service: Service) -> None:
@@ -248,11 +266,12 @@ def test_variants_of_two_pairs_are_not_compared(service: Service) -> None:
     assert "agreement" in same.json["results"][0]
 
 
-def evaluated(service: Service, variants: list[str], **more: Any) -> Response:
+def post_evaluation(service: Service, variants: list[str], **more: Any) -> Response:
     return service.post("/evaluations", {"task": "translation", "variants": variants, **more})
 
 
-def ended(service: Service, accepted: Response, seconds: float = 120) -> Any:
+def wait_for_evaluation(service: Service, accepted: Response, seconds: float = 120) -> Any:
+    """Waits for the end of an evaluation, and returns it."""
     assert accepted.status == 202, accepted.text
     deadline = time.monotonic() + seconds
     while (job := service.get(accepted.headers["location"]).json)["status"] not in ("succeeded", "failed"):
@@ -263,37 +282,43 @@ def ended(service: Service, accepted: Response, seconds: float = 120) -> Any:
 
 def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Service) -> None:
     datasets = [(each["name"], each["languages"]) for each in service.get("/info").json["datasets"]]
-    german = evaluated(service, ["portuguese-quantized"], dataset="sample", samples=2)
-    portuguese = evaluated(service, ["quantized"], dataset="sample-pt", samples=2)
-    mixed = evaluated(service, ["quantized", "portuguese"], dataset="sample", samples=2)
-    other = evaluated(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
-    job = ended(service, evaluated(service, ["portuguese-quantized"], dataset="sample-pt", samples=8))
+    german = post_evaluation(service, ["portuguese-quantized"], dataset="sample", samples=2)
+    portuguese = post_evaluation(service, ["quantized"], dataset="sample-pt", samples=2)
+    mixed = post_evaluation(service, ["quantized", "portuguese"], dataset="sample", samples=2)
+    other = post_evaluation(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
+    job = wait_for_evaluation(
+        service, post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8)
+    )
 
-    assert ("sample", ["en", "de"]) in datasets and ("sample-pt", ["en", "pt"]) in datasets
+    assert ("sample", ["en", "de"]) in datasets
+    assert ("sample-pt", ["en", "pt"]) in datasets
     assert [each.status for each in (german, portuguese, mixed, other)] == [422] * 4
     assert german.problem.detail == "dataset: sample is en to de, and portuguese-quantized is en to pt"
     assert portuguese.problem.detail == "dataset: sample-pt is en to pt, and quantized is en to de"
     assert mixed.problem.detail == "dataset: sample is en to de, and portuguese is en to pt"
     assert "the data set sample is en to de" in other.problem.detail
-    assert job["status"] == "succeeded" and job["languages"] == ["en", "pt"]
+    assert job["status"] == "succeeded"
+    assert job["languages"] == ["en", "pt"]
     scores = {each["metric"]: each["value"] for each in job["results"][0]["metrics"]}
-    # German scores 15 there.
+    # Translations into German would have a chrF of 15.
     assert scores["chrf"] > 50
 
 
 def test_pairs_and_files_may_say_their_languages_and_are_looked_at_where_they_do_not(service: Service) -> None:
     fields = (("task", "translation"), ("variants", "portuguese"))
     file = ("pairs.tsv", b"Good morning.\tBom dia.\n")
-    wrong = evaluated(service, ["portuguese"], pairs=PAIRS["de"])
-    stated = evaluated(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "de"])
-    mixed = evaluated(service, ["portuguese", "original"], pairs=PAIRS["pt"])
+    wrong = post_evaluation(service, ["portuguese"], pairs=PAIRS["de"])
+    stated = post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "de"])
+    mixed = post_evaluation(service, ["portuguese", "original"], pairs=PAIRS["pt"])
     uploaded = service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "de")), file)
     one = service.upload("/evaluations/upload", (*fields, ("languages", "en")), file)
     jobs = [
-        ended(service, evaluated(service, ["portuguese"], pairs=PAIRS["pt"])),
+        wait_for_evaluation(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"])),
         # Whoever states the languages knows better.
-        ended(service, evaluated(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])),
-        ended(
+        wait_for_evaluation(
+            service, post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])
+        ),
+        wait_for_evaluation(
             service, service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "pt-BR")), file)
         ),
     ]

@@ -1,3 +1,5 @@
+"""The LibreTranslate dialect: its own client, its forms and its error bodies work on `/libretranslate`."""
+
 import json
 import re
 from html import unescape
@@ -20,6 +22,7 @@ def client(service: Service) -> LibreTranslateAPI:
 
 
 def ours(service: Service, text: str, query: str = "") -> str:
+    """What `POST /translate` answers."""
     return texts(service.post(f"/translate{query}", {"text": text}))[0]
 
 
@@ -54,7 +57,8 @@ def test_its_python_client_sees_the_languages_of_the_variants(client: LibreTrans
 def test_its_python_client_detects_languages(client: LibreTranslateAPI) -> None:
     (english,), (german,) = client.detect(SENTENCE), client.detect("Die Kinder spielen im Garten.")
 
-    assert english["language"] == "en" and german["language"] == "de"
+    assert english["language"] == "en"
+    assert german["language"] == "de"
     assert 50 < english["confidence"] <= 100
 
 
@@ -72,16 +76,17 @@ def test_languages_that_no_variant_knows_are_refused_in_its_words(
     with pytest.raises(HTTPError) as refused:
         client.translate("Hello.", source, target)
 
-    assert refused.value.code == 400 and json.loads(refused.value.read()) == {"error": said}
+    assert refused.value.code == 400
+    assert json.loads(refused.value.read()) == {"error": said}
 
 
 def test_a_list_is_answered_with_a_list_and_what_has_no_letter_with_itself(service: Service) -> None:
     answer = post(service, q=["Good morning.", "", " \n", "\U0001f600", "1,234.50", SENTENCE])
 
     assert answer.status == 200
-    translated = ["", " \n", "\U0001f600", "1,234.50"]
-    translated = [ours(service, "Good morning."), *translated, ours(service, SENTENCE)]
-    assert answer.json == {"translatedText": translated}
+    unchanged = ["", " \n", "\U0001f600", "1,234.50"]
+    expected = [ours(service, "Good morning."), *unchanged, ours(service, SENTENCE)]
+    assert answer.json == {"translatedText": expected}
 
 
 @pytest.mark.parametrize(("source", "target"), [("EN", "DE"), ("en-US", "de-at")])
@@ -97,10 +102,12 @@ def test_a_language_is_detected_and_alternatives_are_found(service: Service) -> 
     german = post(service, q="Die Kinder spielen im Garten.", source="auto")
 
     found = one.json["detectedLanguage"]
-    assert found["language"] == "en" and 1 <= len({*one.json["alternatives"]} - {one.json["translatedText"]}) <= 3
+    assert found["language"] == "en"
+    assert 1 <= len({*one.json["alternatives"]} - {one.json["translatedText"]}) <= 3
     assert [each["language"] for each in two.json["detectedLanguage"]] == ["en", "en"]
     assert all(1 <= len(own) <= 2 for own in two.json["alternatives"])
-    assert german.status == 400 and "from German (de)" in german.json["error"]
+    assert german.status == 400
+    assert "from German (de)" in german.json["error"]
 
 
 def test_a_form_may_be_multipart(service: Service) -> None:
@@ -112,7 +119,8 @@ def test_a_form_may_be_multipart(service: Service) -> None:
 
     assert translated.json == {"translatedText": ours(service, "Good morning.\nIt is raining.")}
     assert detected.json[0]["language"] == "de"
-    assert with_file.status == 400 and "files" in with_file.json["error"]
+    assert with_file.status == 400
+    assert "files" in with_file.json["error"]
 
 
 def test_json_that_is_sent_as_a_form_is_refused_with_what_to_do(service: Service) -> None:
@@ -141,10 +149,14 @@ def test_a_query_that_is_no_request_of_its_own_is_refused(service: Service) -> N
     unchosen = service.send("POST", "/libretranslate/translate?q=Yes.&source=en&target=de&min_retention=9")
     listed = service.post("/libretranslate/detect", ["Yes."])
 
-    assert twice.status == 400 and twice.json["error"].startswith("Invalid request: target: is given in the query and")
-    assert missing.status == 400 and missing.json == {"error": "Invalid request: missing target parameter"}
-    assert unchosen.status == 400 and "min_retention" in unchosen.json["error"]
-    assert listed.status == 400 and "JSON object" in listed.json["error"]
+    assert twice.status == 400
+    assert twice.json["error"].startswith("Invalid request: target: is given in the query and")
+    assert missing.status == 400
+    assert missing.json == {"error": "Invalid request: missing target parameter"}
+    assert unchosen.status == 400
+    assert "min_retention" in unchosen.json["error"]
+    assert listed.status == 400
+    assert "JSON object" in listed.json["error"]
 
 
 def test_its_health_probe_is_answered(service: Service) -> None:
@@ -158,14 +170,16 @@ def test_a_sentence_with_inline_tags_is_translated_whole(service: Service) -> No
 
     plain = html_text(translated.split("</p>")[0])
     assert plain == ours(service, "The red house, built in 1920, is old. I <3 it.")
-    assert "<a href='/1920'>1920</a>" in translated and translated.endswith(f"<p>{ours(service, 'Yes.')}</p>")
+    assert "<a href='/1920'>1920</a>" in translated
+    assert translated.endswith(f"<p>{ours(service, 'Yes.')}</p>")
     assert [translated.count(tag) for tag in ("<b>", "</b>", "<a ", "</a>", "<p>", "</p>")] == [1, 1, 1, 1, 2, 2]
 
 
 def test_html_may_have_more_texts_than_a_request(service: Service) -> None:
     answer = post(service, "?variant=compact", q="<p>Good morning.</p>" * 100, format="html")
 
-    assert answer.status == 200 and answer.json["translatedText"].count("<p>") == 100
+    assert answer.status == 200
+    assert answer.json["translatedText"].count("<p>") == 100
 
 
 @pytest.mark.parametrize(
@@ -184,14 +198,17 @@ def test_html_may_have_more_texts_than_a_request(service: Service) -> None:
 def test_bad_input_is_refused_in_its_form(service: Service, fields: dict[str, Any], status: int, said: str) -> None:
     refused = post(service, **fields)
 
-    assert refused.status == status and refused.headers["content-type"] == "application/json"
-    assert list(refused.json) == ["error"] and refused.json["error"].startswith(said)
+    assert refused.status == status
+    assert refused.headers["content-type"] == "application/json"
+    assert list(refused.json) == ["error"]
+    assert refused.json["error"].startswith(said)
 
 
 def test_an_unknown_variant_is_refused(service: Service) -> None:
     unknown = post(service, "?variant=nope", q=SENTENCE)
 
-    assert unknown.status == 404 and "original" in unknown.json["error"]
+    assert unknown.status == 404
+    assert "original" in unknown.json["error"]
 
 
 def test_limits_and_checks_hold_for_its_requests_too(service: Service) -> None:
@@ -204,10 +221,13 @@ def test_limits_and_checks_hold_for_its_requests_too(service: Service) -> None:
     query = post(service, "?varinat=pruned", q="Yes.")
 
     assert large.status == 413
-    assert long.status == 400 and "at most 1000000" in long.json["error"]
+    assert long.status == 400
+    assert "at most 1000000" in long.json["error"]
     assert elsewhere.status == 415
-    assert escaped.status == 413 and "1048576 bytes" in escaped.json["error"]
-    assert query.status == 400 and "varinat" in query.json["error"]
+    assert escaped.status == 413
+    assert "1048576 bytes" in escaped.json["error"]
+    assert query.status == 400
+    assert "varinat" in query.json["error"]
 
 
 def test_its_requests_count_in_latency_and_metrics(service: Service) -> None:
@@ -226,6 +246,7 @@ def test_its_requests_count_in_latency_and_metrics(service: Service) -> None:
 def test_frontend_settings_say_what_the_service_takes(service: Service) -> None:
     settings = service.get("/libretranslate/frontend/settings").json
 
-    assert settings["charLimit"] == 1_000_000 and settings["keyRequired"] is False
+    assert settings["charLimit"] == 1_000_000
+    assert settings["keyRequired"] is False
     assert settings["language"]["source"] == {"code": "en", "name": "English"}
     assert settings["language"]["target"] == {"code": "de", "name": "German"}

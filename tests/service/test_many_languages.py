@@ -22,6 +22,7 @@ TARGETS = ["de", "fra_Latn", "spa_Latn", "zh-Hant", "azj_Latn", "pt"]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one tiny model of random weights that has the 202 languages of NLLB."""
     from tests.compression.language_models import m2m100_folder
 
     folder = tmp_path_factory.mktemp("nllb")
@@ -58,7 +59,8 @@ def test_the_list_of_variants_says_from_and_into_which_languages_each_translates
     [variant] = service.get("/variants").json["variants"]
 
     assert variant["languages"] == [variant["sources"][0], variant["targets"][0]] == ["en", "de"]
-    assert len(variant["sources"]) == len(variant["targets"]) == 202 and "fr" in variant["targets"]
+    assert len(variant["sources"]) == len(variant["targets"]) == 202
+    assert "fr" in variant["targets"]
 
 
 def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> None:
@@ -74,11 +76,14 @@ def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> N
         "no variant translates to tlh; there is any of 202 languages to any of 202 languages (GET "
         "/libretranslate/languages lists them)"
     )
-    assert len(languages) == 202 and "zh_Hant" in languages["en"] and "en" not in languages["en"]
+    assert len(languages) == 202
+    assert "zh_Hant" in languages["en"]
+    assert "en" not in languages["en"]
     assert libre.status == other.status == 200, (libre.text, other.text)
     assert other.json[0]["translation_text"] == libre.json["translatedText"]
     tokens = service.get("/variants/translation/original").json["manifest"]["generation"]["language_tokens"]
-    assert tokens["de"] == "deu_Latn" and len(tokens) == 202
+    assert tokens["de"] == "deu_Latn"
+    assert len(tokens) == 202
 
 
 def test_it_serves_the_pair_of_a_setting_an_experiment_a_comparison_and_an_evaluation(
@@ -118,12 +123,17 @@ def test_it_serves_the_pair_of_a_setting_an_experiment_a_comparison_and_an_evalu
             for target in ("de", "fr")
         }
 
-    assert french[1] == "many" and unnamed == (french, french)
+    assert french[1] == "many"
+    assert unnamed == (french, french)
     assert pairs == [(["en", "fr"], True), (["en", "de"], False)]
-    assert refused.status == 422 and "quantized is en to de" in refused.problem.detail
+    assert refused.status == 422
+    assert "quantized is en to de" in refused.problem.detail
     assert "many is any of 202 languages to any of 202 languages" in refused.problem.detail
-    assert experiment.status == 201 and experiment.json["languages"] == ["en", "de"]
+    assert experiment.status == 201
+    assert experiment.json["languages"] == ["en", "de"]
     assert arms == {("many", True), ("quantized", True)}
-    assert outside[0] == french and outside[1][1:] == ("many", False)
-    assert compared.status == 200 and in_french.status == 422
+    assert outside[0] == french
+    assert outside[1][1:] == ("many", False)
+    assert compared.status == 200
+    assert in_french.status == 422
     assert sample["outputs"]["many"]["text"] == by_target["fr"] != by_target["de"]

@@ -1,3 +1,5 @@
+"""The MCP server of the client: an assistant translates, compares and reads errors through its tools."""
+
 import asyncio
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
 SENTENCE = "The children are playing in the garden."
+# The quantized translator repeats itself in its first output of this text.
 LOOPING = "No, no, no, no, no, you must not go there, no, no, no."
 
 
@@ -33,6 +36,7 @@ def environment() -> dict[str, str]:
 
 
 def result(called: Any) -> Any:
+    """Returns what a tool returned. Fails where it returned an error."""
     assert not called.is_error, called.content
     return called.structured_content.get("result", called.structured_content)
 
@@ -50,16 +54,21 @@ def test_an_assistant_uses_the_service_and_reads_what_its_tools_take_and_return(
         assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools.values())
         listed, output = tools["list_variants"].output_schema, tools["translate"].output_schema
         taken = tools["compare"].input_schema["properties"]["variants"]
-        assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
-        assert output and output["required"] == ["text", "warnings", "repaired", "confidence"]
+        assert listed
+        assert "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
+        assert output
+        assert output["required"] == ["text", "warnings", "repaired", "confidence"]
         assert (taken["minItems"], taken["maxItems"]) == (2, 8)
         [own] = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"]
         same = {"text": own["text"], "warnings": [], "repaired": [], "confidence": own.get("confidence")}
         assert translated == same
-        assert translated == compared["original"] and 0 < translated["confidence"] < 1
-        assert compared["quantized"]["text"] and summary["text"]
+        assert translated == compared["original"]
+        assert 0 < translated["confidence"] < 1
+        assert compared["quantized"]["text"]
+        assert summary["text"]
         (default,) = [each for each in variants if each["task"] == "translation" and each["is_default"]]
-        assert default["variant"] == "quantized" and default["languages"] == ["en", "de"]
+        assert default["variant"] == "quantized"
+        assert default["languages"] == ["en", "de"]
         assert default["retention"] > 0.5
 
     with_server(service.port, use)
@@ -72,8 +81,10 @@ def test_an_assistant_chooses_the_language_and_is_told_which_pairs_there_are(log
         french = await client.call_tool("translate", {"text": SENTENCE, "source": "en", "target": "fr"})
         variants = result(await client.call_tool("list_variants", {}))
 
-        assert "Kinder" in german["text"] and "crianças" in unnamed["text"]
-        assert french.is_error and "there is en to pt, en to de" in str(french.content)
+        assert "Kinder" in german["text"]
+        assert "crianças" in unnamed["text"]
+        assert french.is_error
+        assert "there is en to pt, en to de" in str(french.content)
         defaults = {each["variant"]: each["languages"][-1] for each in variants if each["is_default"]}
         assert defaults == {"quantized": "de", "portuguese-quantized": "pt"}
 
@@ -103,10 +114,12 @@ def test_an_assistant_reads_warnings_and_translates_documents_with_their_facts(s
             [warning] = [each for each in each["warnings"] if each["kind"] == "language"]
             assert "seems to be in German" in warning["detail"]
         assert all(part in translated for part in ("<p>", "<b>", '<a href="https://example.com/a">', "</a>"))
-        assert "1.299,99" in protected and "billing@example.com" in protected
+        assert "1.299,99" in protected
+        assert "billing@example.com" in protected
         [own] = service.post("/translate?variant=original", {"text": bill, "protect": False}).json["outputs"]
         assert free == own["text"] != protected
-        assert summary and "<" not in summary
+        assert summary
+        assert "<" not in summary
 
     with_server(service.port, use)
 
@@ -114,7 +127,8 @@ def test_an_assistant_reads_warnings_and_translates_documents_with_their_facts(s
 def test_an_assistant_reads_that_an_output_was_generated_once_more(service: Service) -> None:
     async def use(client: Client) -> None:
         translated = result(await client.call_tool("translate", {"text": LOOPING, "variant": "quantized"}))
-        assert translated["repaired"] == ["repetition"] and translated["warnings"] == []
+        assert translated["repaired"] == ["repetition"]
+        assert translated["warnings"] == []
 
     with_server(service.port, use)
 
@@ -123,12 +137,15 @@ def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
     async def refused(client: Client) -> None:
         called = await client.call_tool("translate", {"text": SENTENCE, "variant": "nope"})
         long = await client.call_tool("translate", {"text": "word " * 2000})
-        assert called.is_error and "it has original" in str(called.content)
-        assert long.is_error and "tokens" in str(long.content)
+        assert called.is_error
+        assert "it has original" in str(called.content)
+        assert long.is_error
+        assert "tokens" in str(long.content)
 
     async def unreachable(client: Client) -> None:
         called = await client.call_tool("list_variants", {})
-        assert called.is_error and "/quality" in str(called.content)
+        assert called.is_error
+        assert "/quality" in str(called.content)
 
     with_server(service.port, refused)
     with_server(free_port(), unreachable)
@@ -143,7 +160,8 @@ def test_an_assistant_uses_a_service_that_asks_for_keys(tmp_path: Path) -> None:
 
     async def refused(client: Client) -> None:
         called = await client.call_tool("translate", {"text": SENTENCE})
-        assert called.is_error and "send a valid key" in str(called.content)
+        assert called.is_error
+        assert "send a valid key" in str(called.content)
 
     with running_service(tmp_path / "log", keys_file=keys) as service:
         with_server(service.port, allowed, "--token-file", str(file))
@@ -159,4 +177,6 @@ def test_a_file_without_a_key_is_named(content: bytes | None, tmp_path: Path) ->
     command = [sys.executable, "-m", "slimseq.client.mcp_server", "--token-file", str(file)]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment(), stdin=subprocess.DEVNULL)
 
-    assert ended.returncode == 2 and "error: --token-file" in ended.stderr and str(file) in ended.stderr
+    assert ended.returncode == 2
+    assert "error: --token-file" in ended.stderr
+    assert str(file) in ended.stderr

@@ -1,3 +1,5 @@
+"""What the service measures and reports: `/quality`, `/metrics` and `/info`."""
+
 from collections.abc import Mapping
 
 import pytest
@@ -10,11 +12,12 @@ from tests.service.client import Service, eventually
 Labels = tuple[tuple[str, str], ...]
 Samples = Mapping[tuple[str, Labels], float]
 
-# A request is counted once its answer has been sent: a scrape that follows it may be sooner.
+# How long a scrape may lack a request: it is counted after its answer has been sent.
 COUNTED_SECONDS = 10.0
 
 
 def samples(service: Service) -> Samples:
+    """Returns the samples of `GET /metrics` by name and labels."""
     families = text_string_to_metric_families(service.get("/metrics").text)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -24,7 +27,7 @@ def samples(service: Service) -> Samples:
 
 
 def samples_with(service: Service, counted: Samples) -> Samples:
-    """Scrapes until these samples have grown so far; returns the last scrape whether or not they have."""
+    """Scrapes until these samples have at least these values. Returns the last scrape, whether they have or not."""
 
     def have_grown(found: Samples) -> bool:
         return all(found.get(key, 0) >= value for key, value in counted.items())
@@ -32,7 +35,7 @@ def samples_with(service: Service, counted: Samples) -> Samples:
     return eventually(lambda: samples(service), have_grown, COUNTED_SECONDS)
 
 
-def of(task: str, variant: str) -> Labels:
+def labels_of(task: str, variant: str) -> Labels:
     return (("task", task), ("variant", variant))
 
 
@@ -44,7 +47,8 @@ def test_quality_is_what_the_manifests_record(service: Service) -> None:
     }
     for each in qualities:
         manifest = service.get(f"/variants/{each['task']}/{each['variant']}").json["manifest"]
-        assert each["scores"] == manifest["quality"] and each["digest"] == manifest["digest"]
+        assert each["scores"] == manifest["quality"]
+        assert each["digest"] == manifest["digest"]
         assert each["reference"]["variant"] == "original"
         if each["variant"] == "original":
             assert each["retention"]["value"] == 1.0
@@ -62,7 +66,8 @@ def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
 
     assert all(each["scores"] is None for each in everything)
     assert of_task == [each for each in everything if each["task"] == "translation"]
-    assert of_variant in of_task and of_variant["variant"] == "pruned"
+    assert of_variant in of_task
+    assert of_variant["variant"] == "pruned"
     low, high = of_variant["retention"]["interval"]
     assert low <= of_variant["retention"]["value"] <= high
     assert [each["task"] for each in of_name] == ["summarization", "translation"]
@@ -70,7 +75,7 @@ def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
 
 def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_not_to(service: Service) -> None:
     body = {"text": load_examples(Task.SUMMARIZATION, "sample").examples[0].source, "num_beams": 1}
-    labels = of("summarization", "original")
+    labels = labels_of("summarization", "original")
 
     outputs, accepted = [], []
     for query in ("", "&speculate=false"):
@@ -79,8 +84,10 @@ def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_no
         outputs.append(answer.json["outputs"])
         accepted.append(samples(service)["slimseq_accepted_tokens_per_step_sum", labels] - before)
 
-    assert outputs[0] == outputs[1] and outputs[0][0]["output_tokens"] > 5
-    assert accepted[0] > 2 and accepted[1] == pytest.approx(1)
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0]["output_tokens"] > 5
+    assert accepted[0] > 2
+    assert accepted[1] == pytest.approx(1)
 
 
 def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
@@ -95,7 +102,7 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     service.send("POST", "/translate", b"x" * 9_000_000, {"Content-Type": "application/json"})
 
     after = samples_with(service, {answered: before[answered] + 1, refused: before.get(refused, 0) + 2})
-    labels = of("translation", "quantized")
+    labels = labels_of("translation", "quantized")
     (output,) = answer.json["outputs"]
 
     def grown(name: str, labels: Labels) -> float:
@@ -110,13 +117,15 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     assert 0 < parts <= grown("slimseq_generation_duration_seconds_sum", labels)
     to_first = grown("slimseq_time_to_first_token_seconds_sum", labels)
     further = grown("slimseq_time_per_output_token_seconds_sum", labels) * (output["output_tokens"] - 1)
-    assert 0 < to_first < parts and to_first + further == pytest.approx(parts)
+    assert 0 < to_first < parts
+    assert to_first + further == pytest.approx(parts)
     assert grown(*answered) == 1
     assert grown(*refused) == 2
     assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1
     assert grown("slimseq_rejected_total", (("reason", "payload-too-large"),)) == 1
     assert after["slimseq_variant_loaded", labels] == 1
-    assert after["slimseq_variant_resident_bytes", labels] >= 0 and after["slimseq_variant_load_seconds", labels] > 0
+    assert after["slimseq_variant_resident_bytes", labels] >= 0
+    assert after["slimseq_variant_load_seconds", labels] > 0
     assert any(name == "slimseq_build_info" for name, _ in after)
     assert after["process_resident_memory_bytes", ()] > 0
 
@@ -124,7 +133,9 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
 def test_info_tells_versions_and_digests(service: Service) -> None:
     info = service.get("/info").json
 
-    assert info["limits"]["max_texts"] == 64 and info["limits"]["queue_rows"] == 4096
-    assert info["libraries"]["onnxruntime"] and info["host"]["cores"] >= 1
+    assert info["limits"]["max_texts"] == 64
+    assert info["limits"]["queue_rows"] == 4096
+    assert info["libraries"]["onnxruntime"]
+    assert info["host"]["cores"] >= 1
     digests = {(each["task"], each["variant"]): each["digest"] for each in info["artifacts"]}
     assert digests["translation", "original"] == service.get("/variants/translation/original").json["digest"]

@@ -1,4 +1,8 @@
-"""Nothing leaves the machine: in an empty home every entry leaves no file but the database, and looks up no name."""
+"""Nothing leaves the machine: the service, the commands and the Python API look up no host name and connect to nobody.
+
+They also leave no file in the home folder, except the database of the service. The first tests show that the recorder
+(`tests/outward.py`) would see it.
+"""
 
 import contextlib
 import json
@@ -18,9 +22,9 @@ from tests.service.conftest import free_port
 
 pytestmark = needs_compiler
 
-# The uploader of ONNX Runtime looks its collector up about ten seconds after the library was imported.
+# The telemetry of ONNX Runtime looks up its collector about ten seconds after the import of the library.
 UPLOAD_SECONDS = 15.0
-# Of processes of low priority, beside whatever else the machine does.
+# How long processes of low priority may take on a busy machine.
 CHILD_SECONDS = 240.0
 STORE = ("--store", str(ONE_TRANSLATOR))
 PAIRS = [
@@ -34,7 +38,8 @@ with load({str(TRANSLATOR.with_name("quantized"))!r}) as model:
     print(model.generate(["Good morning."])[0].text)
 print(pipeline("translation", {str(TRANSLATOR)!r})("Good morning."))
 """
-UNSWITCHED = f"""
+# Uses ONNX Runtime without the switch that turns its telemetry off.
+WITH_TELEMETRY = f"""
 import onnxruntime, time
 onnxruntime.InferenceSession({str(TRANSLATOR.with_name("quantized") / "onnx" / "encoder.onnx")!r})
 time.sleep({UPLOAD_SECONDS})
@@ -69,7 +74,7 @@ def live_agreement(service: Service) -> object:
 
 
 def test_the_recorder_sees_what_onnx_runtime_sends_without_our_switch(outward: Outward) -> None:
-    ran = outward.run("-c", UNSWITCHED)
+    ran = outward.run("-c", WITH_TELEMETRY)
 
     assert ran.returncode == 0, ran.stderr
     if not outward.files:
@@ -82,7 +87,8 @@ def test_the_recorder_sees_the_names_and_files_of_child_processes_too(outward: O
 
     outward.run("-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {lookup!r}])")
 
-    assert outward.targets == ["x.example"] and outward.files == ["left"]
+    assert outward.targets == ["x.example"]
+    assert outward.files == ["left"]
 
 
 def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, log: Path) -> None:
@@ -95,7 +101,9 @@ def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, l
         agreement = eventually(lambda: live_agreement(service), seconds=CHILD_SECONDS)
         time.sleep(max(0.0, UPLOAD_SECONDS - (time.monotonic() - started)))
 
-    assert [answer.status for answer in answers] == [200, 200] and job["status"] == "succeeded" and agreement
+    assert [answer.status for answer in answers] == [200, 200]
+    assert job["status"] == "succeeded"
+    assert agreement
     assert outward.targets == []
     assert {Path(name).parts[:3] for name in outward.files} == {(".local", "state", "slimseq")}
 
@@ -114,7 +122,8 @@ def test_a_command_or_program_leaves_nothing(outward: Outward, words: tuple[str,
     ran = outward.run(*words)
 
     assert ran.returncode == 0, ran.stderr
-    assert outward.targets == [] and outward.files == []
+    assert outward.targets == []
+    assert outward.files == []
 
 
 def test_what_trains_and_imports_leaves_nothing(outward: Outward, tmp_path: Path) -> None:
@@ -131,4 +140,5 @@ def test_what_trains_and_imports_leaves_nothing(outward: Outward, tmp_path: Path
         ran = outward.run("-m", "slimseq", *step, "--store", store)
         assert ran.returncode == 0, ran.stderr
 
-    assert outward.targets == [] and outward.files == []
+    assert outward.targets == []
+    assert outward.files == []

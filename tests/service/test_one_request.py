@@ -1,4 +1,4 @@
-"""The way of a request is short, and the document of it is right."""
+"""The document about one request names the files that a request really runs, and these are few."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.service.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "explanations" / "one-request.md"
-# What its timer runs is no part of a request.
+# A timer runs this file. It is no part of a request.
 TIMER = "app/slimseq/app/http/server.py"
 MAX_FILES = 45
 
@@ -28,6 +28,7 @@ def traced(embedded: Store) -> list[str]:
 
 
 def documented() -> list[str]:
+    """The files that the document names, in its order."""
     return re.findall(r"^\d+\. `(.+?)`", DOCUMENT.read_text(), re.MULTILINE)
 
 
@@ -36,7 +37,7 @@ def test_the_document_names_the_files_of_a_request(traced: list[str]) -> None:
 
 
 def test_the_document_has_the_files_of_the_service_in_their_order(traced: list[str]) -> None:
-    # Of a connection, reading and writing overlap.
+    # Only these files have a fixed order. Reading and writing on a connection overlap.
     rooms = ("app/slimseq/app/generate", "app/slimseq/app/serving/selection")
 
     written = [each for each in documented() if each.startswith(rooms)]

@@ -1,4 +1,4 @@
-"""The page at `/` as HTTP: what its headers promise. `tests/web` drives it in a browser."""
+"""The pages `/` and `/docs` over HTTP: their headers and assets. `tests/web` drives them in a browser."""
 
 import re
 
@@ -15,13 +15,16 @@ def test_a_page_allows_no_inline_code_and_no_other_site_and_is_sent_again_only_w
     again = service.get(path, {"If-None-Match": page.headers["etag"]})
 
     policy = page.headers["content-security-policy"]
-    assert page.status == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
-    assert policy.startswith("default-src 'self';") and "unsafe" not in policy
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert policy.startswith("default-src 'self';")
+    assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert path == "/docs" or "require-trusted-types-for 'script'" in policy
     assert "://" not in page.text
     assert page.headers["cache-control"] == "no-cache"
-    assert again.status == 304 and again.body == b""
+    assert again.status == 304
+    assert again.body == b""
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
@@ -30,7 +33,8 @@ def test_assets_have_their_types_and_are_asked_for_each_time(service: Service, p
     answers = [service.get(f"/{asset}") for asset in assets]
     again = service.get(f"/{assets[0]}", {"If-None-Match": answers[0].headers["etag"]})
 
-    assert answers and all(answer.status == 200 for answer in answers)
+    assert answers
+    assert all(answer.status == 200 for answer in answers)
     assert {answer.headers["cache-control"] for answer in answers} == {"no-cache"}
     assert {answer.headers["content-type"].split(";")[0] for answer in answers} <= {
         "text/javascript", "text/css", "image/svg+xml",

@@ -1,7 +1,7 @@
 """A tokenizer of a stranger that makes its library panic is refused, and harms no other variant.
 
-A variant's tokenizer is tried when the variant is loaded. `tests/app/serving/batching/test_failing_workers.py` has
-panics while a request is generated, of a double.
+Here the tokenizer fails when the variant is loaded, because it is tried then. Panics while a request is generated are
+tested with a double in `tests/app/serving/batching/test_failing_workers.py`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.damage import add_panic
 from tests.service.conftest import running_service
-from tests.service.test_evaluations import ended
+from tests.service.test_evaluations import wait_for_evaluation
 
 SENTENCE = {"text": "The old man walks along the river and looks at the birds in the garden."}
 POISONED = "/translate?variant=quantized"
@@ -39,7 +39,8 @@ def test_each_request_is_answered_with_a_problem_and_the_others_are_served(store
     assert {answer.problem.status for answer in failed} == {503}
     assert "tokenizer.json does not work" in failed[0].problem.detail
     assert seconds < 30, "a request has waited for its deadline"
-    assert [answer.status for answer in others] == [200, 200] and readiness.status == 200
+    assert [answer.status for answer in others] == [200, 200]
+    assert readiness.status == 200
     assert logged_statuses(log) == [503] * 5 + [200]
 
 
@@ -54,13 +55,16 @@ def test_streams_comparisons_and_other_dialects_have_errors_of_their_own_form(st
 
     if streamed.status == 200:
         name, problem = streamed.events[-1]
-        assert name == "error" and problem["status"] == 503
+        assert name == "error"
+        assert problem["status"] == 503
     else:
         assert streamed.problem.status == 503
     results = {each["variant"]: each for each in compared.json["results"]}
-    assert "outputs" in results["original"] and results["quantized"]["error"]["status"] == 503
+    assert "outputs" in results["original"]
+    assert results["quantized"]["error"]["status"] == 503
     assert libretranslate.status == hugging_face.status == 503
-    assert "error" in libretranslate.json and "error" in hugging_face.json
+    assert "error" in libretranslate.json
+    assert "error" in hugging_face.json
 
 
 def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Path) -> None:
@@ -69,6 +73,7 @@ def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Pat
     with running_service(log, store=store, default_translation="original") as service:
         body = {"task": "translation", "variants": ["quantized"], "pairs": [pair]}
         location = service.post("/evaluations", body).headers["location"]
-        job = ended(service, location)
+        job = wait_for_evaluation(service, location)
 
-    assert job["status"] == "failed" and job["error"]["status"] == 503
+    assert job["status"] == "failed"
+    assert job["error"]["status"] == 503

@@ -1,4 +1,4 @@
-"""A store that is read-only and where nothing was prepared: what can serve does, the rest says what mends it."""
+"""A read-only store where nothing was prepared: variants that can serve do, and the others say what to do."""
 
 import shutil
 import subprocess
@@ -12,9 +12,10 @@ from tests.service.client import Service, eventually
 from tests.service.conftest import needs_torch, running_service
 
 TEXT = {"text": "Good morning."}
+# Mounts the store (`$0`) read-only in a namespace of its own, and becomes the command.
 BIND = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", BIND)
-# Root, too, is refused where a folder's mode says so.
+# Takes from root the right to ignore the modes of files and folders.
 NO_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
@@ -33,8 +34,8 @@ def unprepared(embedded: Store, tmp_path: Path) -> Path:
     return root
 
 
-def started_by(tmp_path: Path, *command: object) -> Path:
-    """Returns what to start in place of Python: a script that puts a command before it."""
+def python_behind(tmp_path: Path, *command: object) -> Path:
+    """Writes a script that starts Python behind a command, such as `unshare`. Returns the script's path."""
     if subprocess.run([*map(str, command), "true"], capture_output=True).returncode:
         pytest.skip(f"{command[0]} cannot be used here")
     script = tmp_path / "python"
@@ -51,7 +52,7 @@ def by_name(service: Service) -> dict[str, dict[str, object]]:
 
 @needs_torch
 def test_the_default_falls_back_and_the_others_say_what_mends_them(unprepared: Path, tmp_path: Path, log: Path) -> None:
-    python = started_by(tmp_path, *UNSHARE, unprepared)
+    python = python_behind(tmp_path, *UNSHARE, unprepared)
     before = sorted(unprepared.rglob("*"))
     command = "`slimseq prepare --store STORE` where the store is writable"
     with running_service(log, python=python, store=unprepared) as service:
@@ -74,14 +75,15 @@ def test_the_default_falls_back_and_the_others_say_what_mends_them(unprepared: P
     for refused in (named, on_onnx):
         assert (refused.status, refused.problem.type) == (503, "/problems/unprepared"), refused.text
         assert command in refused.problem.detail
-    assert compared["results"][0]["variant"] == "original" and command in compared["results"][1]["error"]["detail"]
+    assert compared["results"][0]["variant"] == "original"
+    assert command in compared["results"][1]["error"]["detail"]
     assert sorted(unprepared.rglob("*")) == before
 
 
 def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
     unprepared: Path, tmp_path: Path, log: Path
 ) -> None:
-    python = started_by(tmp_path, *NO_OVERRIDE)
+    python = python_behind(tmp_path, *NO_OVERRIDE)
     for folder in (unprepared, *unprepared.glob("*"), *unprepared.glob("*/*")):
         folder.chmod(0o555)
     command = "`slimseq prepare --store STORE` where the store is writable"
@@ -91,7 +93,8 @@ def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
         variants = by_name(service)
 
     assert refused.status == readiness.status == 503
-    assert command in refused.problem.detail and command in readiness.problem.detail
+    assert command in refused.problem.detail
+    assert command in readiness.problem.detail
     assert {each["status"] for each in variants.values()} == {"broken"}
     onnx = [each for name, each in variants.items() if name != "translation/compact"]
     assert all(command in str(each["error"]) for each in onnx)

@@ -1,4 +1,4 @@
-"""What the documents show: requests of README and of the guides, programs, examples of the OpenAPI document."""
+"""The documents are true: requests of README and the guides, programs, tables, and examples of the OpenAPI document."""
 
 import json
 import re
@@ -21,6 +21,7 @@ README, REQUESTS_GUIDE, TEXTS_GUIDE, RESULTS = (
 ADDRESS = "127.0.0.1:8000"
 # A block of commands, and the answer that README may show right after it.
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```(?:\n\n```json\n(?P<answer>.*?)```)?", re.DOTALL)
+# Commands and answers: all of README, and those of the guides that show an answer.
 REQUESTS = [
     (found["command"], found["answer"])
     for page in (README, REQUESTS_GUIDE, TEXTS_GUIDE)
@@ -37,7 +38,7 @@ SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | -
 
 @pytest.fixture(scope="module")
 def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of `make run`, with both translators."""
+    """The service that `make run` starts, with both translators."""
     with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
         yield running
 
@@ -66,7 +67,8 @@ def test_a_target_selects_one_of_both_translators(whole: Service) -> None:
         wanted = "quantized" if "de" in (target or query) else "portuguese-quantized"
         assert answer.json["variant"] == wanted
     summarized = whole.post("/summarize?target=pt", {"text": "Good morning."})
-    assert summarized.status == 422 and "'target': is not one of this endpoint's" in summarized.problem.detail
+    assert summarized.status == 422
+    assert "'target': is not one of this endpoint's" in summarized.problem.detail
 
 
 @pytest.mark.parametrize(("source", "plain", "protected"), FACTS)
@@ -83,7 +85,8 @@ def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
 
     answer = whole.post("/translate?variant=portuguese", {"text": [*sources]})
 
-    assert tuple(texts(answer.json)) == targets and len(sources) == 10
+    assert tuple(texts(answer.json)) == targets
+    assert len(sources) == 10
 
 
 def test_samples_of_the_results_are_those_of_the_page() -> None:
@@ -93,16 +96,18 @@ def test_samples_of_the_results_are_those_of_the_page() -> None:
 
 
 def test_readme_shows_requests_and_answers() -> None:
-    assert len(FACTS) == 9 and any(answer for _, answer in REQUESTS)
+    assert len(FACTS) == 9
+    assert any(answer for _, answer in REQUESTS)
 
 
 def texts(answer: Any) -> Any:
-    """What an answer generated, without what depends on the machine: digests, which CPUs change, and times."""
+    """The generated texts of an answer. Its digests and times depend on the machine."""
     if "results" in answer:
         return [texts(each) for each in answer["results"]]
     return [output["text"] for output in answer["outputs"]]
 
 
+# The guide to clients, with programs.
 PROGRAMS = (Path(__file__).parents[2] / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PROGRAMS, re.DOTALL)
 
@@ -118,6 +123,7 @@ def test_each_example_of_the_guide_runs(service: Service, example: str) -> None:
     assert len(ran.stdout.splitlines()) >= 2
 
 
+# Query parameters that a path requires.
 QUERIES = {"/compare": "?task=translation&variant=original&variant=quantized"}
 
 
@@ -147,7 +153,7 @@ def test_every_example_of_a_request_is_answered(service: Service, document: dict
     posted = bodies(document)
     sentence = {"text": "Good morning."}
 
-    def to_judge() -> dict[str, str]:
+    def ids_to_rate() -> dict[str, str]:
         return {
             "response": service.post("/translate", sentence).json["id"],
             "comparison": service.post(f"/compare{QUERIES['/compare']}", sentence).json["id"],
@@ -155,7 +161,7 @@ def test_every_example_of_a_request_is_answered(service: Service, document: dict
 
     for path, body in posted:
         if path == "/feedback":
-            body |= {name: identifier for name, identifier in to_judge().items() if name in body}
+            body |= {name: identifier for name, identifier in ids_to_rate().items() if name in body}
         answer = service.post(path + QUERIES.get(path, ""), body)
         assert answer.status in (200, 201, 202), f"{path} {body}: {answer.text}"
         if path == "/experiments":

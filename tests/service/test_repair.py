@@ -10,7 +10,7 @@ from slimseq.client import Client
 from tests.service.client import Service
 
 PATH = "/translate?variant=quantized"
-# The embedded model repeats itself in translations of most of these, but not in that of the first.
+# The quantized translator repeats itself in its first outputs of most of these texts, but not of the first one.
 TEXTS = [
     "The children are playing in the garden.",
     "Dark blue, light blue, dark green, light green, dark red, light red, dark brown, light brown.",
@@ -26,6 +26,7 @@ def answer(service: Service, text: str | list[str], **options: Any) -> list[dict
 
 
 def repairs(service: Service) -> float:
+    """The count of repaired outputs in `GET /metrics`."""
     series = r'slimseq_repairs_total\{kind="repetition",task="translation",variant="quantized"\} (\S+)'
     return float(re.findall(series, service.get("/metrics").text)[0])
 
@@ -42,10 +43,12 @@ def test_an_answer_says_what_was_repaired_and_is_counted(service: Service, plain
     outputs = answer(service, TEXTS)
 
     repaired = [pair for pair in zip(plain, outputs, strict=True) if pair[0] != pair[1]]
-    assert len(repaired) >= 2 and repairs(service) == before + len(repaired)
+    assert len(repaired) >= 2
+    assert repairs(service) == before + len(repaired)
     for first, output in repaired:
         assert [each["kind"] for each in first["warnings"]] == output["repaired"] == ["repetition"]
-        assert "warnings" not in output and "repaired" not in first
+        assert "warnings" not in output
+        assert "repaired" not in first
 
 
 def test_company_does_not_change_a_repaired_answer(service: Service) -> None:
@@ -62,7 +65,8 @@ def test_a_stream_ends_with_the_repaired_answer_after_the_pieces_of_the_first(
 ) -> None:
     *pieces, (name, done) = service.post(PATH, {"text": TEXTS, "stream": True}).events
 
-    assert name == "done" and done["outputs"] == answer(service, TEXTS)
+    assert name == "done"
+    assert done["outputs"] == answer(service, TEXTS)
     written = ["".join(piece["text"] for _, piece in pieces if piece["index"] == index) for index in range(len(TEXTS))]
     assert written == [output["text"] for output in plain]
 

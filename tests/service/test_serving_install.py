@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own: complete, without a training library, and it answers all the same."""
+"""A serving install: the wheel, in an environment of its own and without a training library, is complete and serves."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
 ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")
-# Beside the packages' Python files.
+# The files of the wheel that are no Python code.
 DATA = {
     *(f"slimseq/{package}/py.typed" for package in (*ROOMS, "answers")),
     *(
@@ -120,15 +120,17 @@ def test_it_prepares_quantizes_lists_and_serves_variants_and_the_page(
         translations = [ask(service, "/translate", each) for each in ("original", "quantized", "int8")]
 
     assert (prepared.returncode, quantized.returncode) == (0, 0), prepared.stderr + quantized.stderr
-    assert listed.returncode == 0 and listed.stderr == "Store: ./artifacts (default)\n"
+    assert listed.returncode == 0
+    assert listed.stderr == "Store: ./artifacts (default)\n"
     made, wanted = (each.manifest(Task.TRANSLATION, "quantized") for each in (store, embedded))
     assert made.digest == wanted.digest
     store.verify(Task.TRANSLATION, "original", only="onnx")
-    assert page.status == answer.status == 200 and summary
+    assert page.status == answer.status == 200
+    assert summary
     assert all("Kinder" in each for each in translations)
 
 
-def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path: Path) -> None:
+def test_a_command_that_needs_a_training_library_says_so(python: Path, tmp_path: Path) -> None:
     pruned = slimseq(python, tmp_path, "prune", "translation", "original", "--data", "nothing.jsonl")
     # A recipe that ships is found by its name, and its build trains.
     built = slimseq(python, tmp_path, "build", "wmt14-bart")
@@ -138,14 +140,19 @@ def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path:
     assert pruned.returncode == 1
     assert pruned.stderr == "error: this needs torch; install the offline side: pip install 'slimseq[compress]'\n"
     assert built.stderr == pruned.stderr
-    assert unknown.returncode == 1 and "cnn_dailymail-t5" in unknown.stderr and "wmt14-bart" in unknown.stderr
-    assert shown.returncode == 0 and "quantize" in shown.stdout and "prune" in shown.stdout
+    assert unknown.returncode == 1
+    assert "cnn_dailymail-t5" in unknown.stderr
+    assert "wmt14-bart" in unknown.stderr
+    assert shown.returncode == 0
+    assert "quantize" in shown.stdout
+    assert "prune" in shown.stdout
 
 
 def test_without_a_store_serve_says_what_to_do(python: Path, tmp_path: Path) -> None:
     done = slimseq(python, tmp_path, "serve")
 
-    assert done.returncode == 1 and done.stdout == ""
+    assert done.returncode == 1
+    assert done.stdout == ""
     assert done.stderr == (
         "error: there is no store at ./artifacts: set SLIMSEQ_STORE to a folder of artifacts, or make the first one "
         "with `pip install 'slimseq[compress]'` and `slimseq import google-t5/t5-small --task summarization`\n"
@@ -160,5 +167,5 @@ def ask(service: Service, path: str, variant: str) -> str:
 
 
 def clean() -> dict[str, str]:
-    """The environment without what could bring this one's packages in."""
+    """The environment's variables without those that could add the packages of the tests' own environment."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -1,4 +1,4 @@
-"""A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
+"""A store with three base models and their int8 variants: each variant is compared with its own base model."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,7 @@ from tests.service.conftest import needs_torch, running_service
 
 pytestmark = needs_torch
 TASK = Task.TRANSLATION
+# The base model of each variant.
 REFERENCES = {
     "original": "original",
     "quantized": "original",
@@ -30,7 +31,7 @@ CHECKS = [Check(name="times smaller", value=1.5, limit=3.5, is_passed=False)]
 
 @pytest.fixture(scope="module")
 def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """What is imported are the embedded translators of other sizes, as anybody's models."""
+    """The embedded translator, and two smaller ones that are imported, as anybody's models, and quantized."""
     # Without the record of what other machines measured, which a report of the embedded store shows.
     others = shutil.ignore_patterns("pruned", "distilled", "compact", "compact-float", "derived.json")
     root = tmp_path_factory.mktemp("several") / "artifacts"

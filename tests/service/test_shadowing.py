@@ -1,4 +1,7 @@
-"""Agreement on live traffic: what the service measures when the reference answers requests again."""
+"""Live agreement: the reference variant answers a share of the requests again, and the service compares both outputs.
+
+The alert of `slimseq_agreement_upper` holds once live agreement is surely lower than the recorded agreement.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,12 @@ from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
 from tests.service.test_measurements import samples
 
-MEASURED_SECONDS = 240.0
+# How long comparisons may take on a busy machine: they run at low priority.
+COMPARED_SECONDS = 240.0
+# The margin of the alert: live agreement must be lower than the recorded one by more than this.
+ALERT_MARGIN = 0.02
+# Requests are sent in batches of so many, each once the batch before is compared. More at once could be left out.
+BATCH = 8
 SOURCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
 
 
@@ -37,22 +45,21 @@ def live_agreement(service: Service, variant: str, outputs: int) -> Any:
     return eventually(
         lambda: quality_of(service, variant)["live_agreement"],
         lambda found: found and found["outputs"] >= outputs,
-        MEASURED_SECONDS,
+        COMPARED_SECONDS,
     )
 
 
-def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(log: Path) -> None:
-    evaluated = compression("evaluate", "translation", "quantized", "--samples", 16, "--json").json
+def test_live_agreement_on_the_bundled_samples_equals_that_of_evaluate(log: Path) -> None:
+    evaluated = compression("evaluate", "translation", "quantized", "--samples", 2 * BATCH, "--json").json
     offline = next(each["agreement"] for each in evaluated["variants"] if each["variant"] == "quantized")
 
     with running_service(log, shadow_share=1) as service:
-        # No faster than they are compared.
-        for number in range(8, 17, 8):
-            for source in SOURCES[number - 8 : number]:
+        for sent in (BATCH, 2 * BATCH):
+            for source in SOURCES[sent - BATCH : sent]:
                 assert service.post("/translate?variant=quantized", {"text": source}).status == 200
-            live = live_agreement(service, "quantized", number)
+            live = live_agreement(service, "quantized", sent)
 
-        assert (live["outputs"], live["metric"]) == (16, offline["metric"])
+        assert (live["outputs"], live["metric"]) == (2 * BATCH, offline["metric"])
         assert live["exact"] == pytest.approx(offline["exact"])
         assert live["similarity"] == pytest.approx(offline["similarity"])
         assert live["interval"][0] < live["similarity"] <= live["interval"][1]
@@ -62,21 +69,23 @@ def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_r
     own_store: Store, log: Path
 ) -> None:
     amend(own_store, "quantized", quality=[])
-    samples = ("--samples", 40, "--record", "--store", own_store.root)
-    recorded = compression("evaluate", "translation", "quantized", *samples)
+    options = ("--samples", 40, "--record", "--store", own_store.root)
+    recorded = compression("evaluate", "translation", "quantized", *options)
     assert recorded.code == 0, recorded.error
-    change_scales(own_store)
+    break_decoder(own_store)
 
     with running_service(log, store=own_store.root, shadow_share=1) as service:
         number, upper, lower = translate_until_the_alert(service, "quantized")
 
         quality = quality_of(service, "quantized")
-        assert upper < lower - 0.02
+        assert upper < lower - ALERT_MARGIN
         assert quality["live_agreement"]["outputs"] == number < 100
         assert quality["live_agreement"]["interval"][1] == upper
-        assert quality["agreement"]["interval"][0] == lower and quality["agreement"]["samples"] == 40
+        assert quality["agreement"]["interval"][0] == lower
+        assert quality["agreement"]["samples"] == 40
         labels = {"task": "translation", "variant": "quantized"}
         assert metric(service, "slimseq_shadows_total", **labels) == number
+        # Users' texts are not logged.
         assert SOURCES[0] not in log.read_text()
 
 
@@ -90,20 +99,22 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
     upper, lower = None, None
     for number, source in enumerate(SOURCES, 1):
         assert service.post(f"/translate?variant={variant}", {"text": source}).status == 200
-        if number % 10:
+        if number % 10 != 0:
             continue
         live_agreement(service, variant, number)
         upper = metric(service, "slimseq_agreement_upper", **labels)
         lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
-        assert upper is not None and lower is not None
-        if upper < lower - 0.02:
+        assert upper is not None
+        assert lower is not None
+        if upper < lower - ALERT_MARGIN:
             break
-    assert upper is not None and lower is not None
+    assert upper is not None
+    assert lower is not None
     return number, upper, lower
 
 
-def change_scales(store: Store) -> None:
-    """Breaks the quantized translator: multiplies the scales of one matrix, and lists that file in the manifest."""
+def break_decoder(store: Store) -> None:
+    """Multiplies the scales of one matrix of the quantized translator, and updates its manifest, so that it loads."""
     folder = store.folder(Task.TRANSLATION, "quantized")
     graph = onnx.load(folder / "onnx" / "decoder.onnx", load_external_data=False)
     name = "model.decoder.layers.0.encoder_attn.out_proj.weight.transposed_scale"

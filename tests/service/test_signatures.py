@@ -32,15 +32,16 @@ def signed(own_store: Store, tmp_path: Path) -> tuple[Path, Path]:
     return own_store.root, trusted
 
 
-def is_refused(service: Service, said: str) -> None:
-    """`translation/quantized` is not served, for this reason; all others are."""
+def assert_refused(service: Service, said: str) -> None:
+    """Asserts that `translation/quantized` is not served, for this reason, and all others are."""
     refused = service.post("/translate?variant=quantized", TEXT)
     listed = service.get("/variants/translation/quantized").json
     others = [
         service.post(path, TEXT) for path in ("/translate", "/translate?variant=original", "/summarize", "/summarize")
     ]
 
-    assert refused.status == 503 and refused.problem.type == "/problems/bad-signature", refused.text
+    assert refused.status == 503, refused.text
+    assert refused.problem.type == "/problems/bad-signature", refused.text
     assert refused.problem.detail == said
     assert (listed["status"], listed["error"], listed["default"]) == ("broken", said, False)
     assert [answer.status for answer in others] == [200] * 4
@@ -55,10 +56,10 @@ def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(signed: tup
         shutil.copytree(folder, store / "kept")
         forge(folder, "config.json", (folder / "config.json").read_bytes() + b"\n")
         wait_until_listed(service, "broken")
-        is_refused(service, OTHER_FILES)
+        assert_refused(service, OTHER_FILES)
         (folder / "model.sig").unlink()
         time.sleep(FRESH_SECONDS)
-        is_refused(service, NOT_SIGNED)
+        assert_refused(service, NOT_SIGNED)
         shutil.rmtree(folder)
         (store / "kept").rename(folder)
         wait_until_listed(service, "loaded")
@@ -95,7 +96,8 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
         health = service.get("/healthz")
 
     assert [answer.problem.type for answer in answers] == ["/problems/bad-signature"] * 2
-    assert readiness.status == 503 and "not of a trusted key" in readiness.problem.detail
+    assert readiness.status == 503
+    assert "not of a trusted key" in readiness.problem.detail
     assert health.status == 200
 
 

@@ -25,20 +25,23 @@ def test_an_idle_service_ends_soon(log: Path, number: int) -> None:
     with stopping(log, shutdown_grace_seconds=30) as service, connect(service):
         seconds = service.stop(number)
 
-    assert service.process.poll() == 0 and seconds < 10
+    assert service.process.poll() == 0
+    assert seconds < 10
     assert "Application shutdown complete" in log.read_text()
-    assert "by force" not in log.read_text() and "Traceback" not in log.read_text()
+    assert "by force" not in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "number"),
     [(50, signal.SIGTERM), (1500, signal.SIGINT)],
+    ids=["before the imports", "while models are loaded"],
 )
 def test_a_service_that_is_starting_ends_at_once(log: Path, number: int, milliseconds: int) -> None:
     started = time.monotonic()
-    process = started_process(log, "slimseq", "serve")
+    process = start_process(log, "slimseq", "serve")
     try:
-        # A machine under load may need longer than that until the interpreter runs any code of ours.
+        # Until the service has its handlers, a signal ends the interpreter. On a busy machine that takes longer.
         while time.monotonic() < started + milliseconds / 1000 or not is_caught(signal.SIGTERM, process):
             assert process.poll() is None
             time.sleep(0.005)
@@ -48,14 +51,15 @@ def test_a_service_that_is_starting_ends_at_once(log: Path, number: int, millise
     finally:
         process.kill()
 
-    assert process.returncode == 0 and time.monotonic() - stopped < GRACE_SECONDS + 1
+    assert process.returncode == 0
+    assert time.monotonic() - stopped < GRACE_SECONDS + 1
     assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize("module", [("slimseq", "serve"), ("slimseq.app",)], ids=" ".join)
 def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(log: Path, module: tuple[str, ...]) -> None:
-    process = started_process(log, *module)
-    # So that it cannot get far while this process waits for a core.
+    process = start_process(log, *module)
+    # At the lowest priority, the service cannot get far while this process waits for a core.
     os.setpriority(os.PRIO_PROCESS, process.pid, 19)
     try:
         while not is_caught(signal.SIGTERM, process):
@@ -67,10 +71,11 @@ def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(log: Path, 
         process.kill()
         process.wait()
 
-    assert "pydantic" not in libraries and "numpy" not in libraries
+    assert "pydantic" not in libraries
+    assert "numpy" not in libraries
 
 
-def started_process(log: Path, *module: str) -> "subprocess.Popen[bytes]":
+def start_process(log: Path, *module: str) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         command = [sys.executable, "-m", *module]
         return subprocess.Popen(command, env=environment_with(port=free_port()), stdout=output, stderr=output)
@@ -104,7 +109,8 @@ def test_requests_that_run_beyond_the_grace_are_answered_with_503(log: Path) -> 
         for answer in (each.result() for each in futures):
             assert answer.status in (200, 503), kind
             assert answer.status == 200 or answer.problem.type == "/problems/shutting-down", kind
-    assert unfinished.status == 503 and unfinished.problem.type == "/problems/shutting-down"
+    assert unfinished.status == 503
+    assert unfinished.problem.type == "/problems/shutting-down"
 
 
 def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(log: Path) -> None:
@@ -121,7 +127,8 @@ def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(log: Path)
 
     ends_cleanly(service, seconds, grace=0)
     last = received.rpartition(b"event: ")[2]
-    assert last.startswith(b"error") and b"/problems/shutting-down" in last
+    assert last.startswith(b"error")
+    assert b"/problems/shutting-down" in last
 
 
 @pytest.mark.parametrize(
@@ -161,9 +168,12 @@ def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path)
         during = answer_of(kept)
         service.process.wait(timeout=60)
 
-    assert before.status == 200 and "connection" not in before.headers
-    assert during.status in (200, 503) and during.headers["connection"] == "close"
-    assert asked.result().status == 503 and service.process.poll() == 0
+    assert before.status == 200
+    assert "connection" not in before.headers
+    assert during.status in (200, 503)
+    assert during.headers["connection"] == "close"
+    assert asked.result().status == 503
+    assert service.process.poll() == 0
 
 
 def test_a_client_that_reads_nothing_does_not_keep_the_process(log: Path) -> None:

@@ -1,3 +1,5 @@
+"""Streams of tokens: their pieces add up to the answer, and a client that leaves ends its generation."""
+
 import json
 import re
 import socket
@@ -15,6 +17,7 @@ TEXTS = [
 
 
 def streamed(answer: Response) -> list[str]:
+    """Joins the pieces of a stream: the text of each output."""
     texts: dict[int, str] = defaultdict(str)
     for name, data in answer.events[:-1]:
         assert name == "token"
@@ -28,7 +31,8 @@ def test_the_pieces_add_up_to_the_final_answer(service: Service, path: str, beam
     answer = service.post(path, {"text": TEXTS, "num_beams": beams, "stream": True})
 
     name, last = answer.events[-1]
-    assert answer.status == 200 and name == "done"
+    assert answer.status == 200
+    assert name == "done"
     assert streamed(answer) == [output["text"] for output in last["outputs"]]
     plain = service.post(path, {"text": TEXTS, "num_beams": beams}).json
     assert [output["text"] for output in last["outputs"]] == [output["text"] for output in plain["outputs"]]
@@ -50,7 +54,7 @@ def queued_rows(service: Service) -> float:
     return float(found[1]) if found else 0
 
 
-# A body of more than 64 KiB that comes after its head pauses reading.
+# The service pauses reading a body of more than 64 KiB that comes after its headers. 36 sentences make such a body.
 @pytest.mark.parametrize(("is_streaming", "sentences"), [(False, 12), (True, 12), (False, 36)])
 def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool, sentences: int) -> None:
     texts = ["The old man walks along the river. " * sentences] * 60
@@ -68,7 +72,8 @@ def test_a_client_that_leaves_stops_its_generation(service: Service, is_streamin
     started = time.monotonic()
     answer = service.post("/translate", {"text": "Good morning."})
 
-    assert answer.status == 200 and time.monotonic() - started < 5
+    assert answer.status == 200
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("beams", [1, 4])

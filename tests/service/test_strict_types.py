@@ -1,4 +1,4 @@
-"""A value of another type is refused with its place: no string is read as a number, no number as a truth value."""
+"""JSON types are strict: no string is read as a number, and no number as a boolean. The error names the field."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("goes_on")
 
 TEXT = {"text": "Good morning."}
 ARMS = [{"variant": "original"}, {"variant": "quantized"}]
-# A body of each path that differs from an accepted one by the value alone.
+# A good body for each path. A test adds one value of a wrong type.
 BODIES: dict[str, dict[str, Any]] = {
     "/translate": TEXT,
     "/summarize": TEXT,
@@ -30,7 +30,8 @@ def test_a_number_is_neither_a_string_nor_a_boolean_nor_a_list(service: Service,
 
     refused = service.post(path, {**BODIES[path], name: value})
 
-    assert refused.status == 422 and refused.problem.detail.startswith(name), refused.text
+    assert refused.status == 422, refused.text
+    assert refused.problem.detail.startswith(name), refused.text
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,8 @@ def test_a_number_is_neither_a_string_nor_a_boolean_nor_a_list(service: Service,
 def test_a_boolean_is_neither_a_string_nor_a_number(service: Service, path: str, name: str, value: Any) -> None:
     refused = service.post(path, {**BODIES[path], name: value})
 
-    assert refused.status == 422 and refused.problem.detail.startswith(name), refused.text
+    assert refused.status == 422, refused.text
+    assert refused.problem.detail.startswith(name), refused.text
 
 
 @pytest.mark.parametrize(
@@ -74,5 +76,6 @@ def test_a_dialect_whose_forms_have_numbers_as_strings_takes_no_boolean_for_one(
     refused = service.post("/libretranslate/translate", {**body, "alternatives": True})
     served = service.post("/libretranslate/translate", {**body, "alternatives": "1"})
 
-    assert refused.status == 400 and "alternatives parameter is not a number" in refused.json["error"]
+    assert refused.status == 400
+    assert "alternatives parameter is not a number" in refused.json["error"]
     assert served.status == 200

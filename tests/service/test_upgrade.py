@@ -17,14 +17,14 @@ ADMIN = {"Authorization": "Bearer token"}
 
 
 def unload(service: Service) -> None:
-    """Asks until no request uses the variant."""
+    """Unloads the variant. Asks again while a request uses it."""
     while (answer := service.post("/variants/translation/quantized/unload", None, ADMIN)).status == 409:
         pass
     assert answer.status == 200, answer.text
 
 
 def exchange(folder: Path, new: str, old: str) -> None:
-    """Renames the folder away and another one, which is hidden until then, to its place."""
+    """Renames `folder` to `old`, and `new` to `folder`. Names that begin with a dot are hidden from the service."""
     folder.rename(folder.with_name(old))
     folder.with_name(new).rename(folder)
 
@@ -69,5 +69,6 @@ def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded:
     assert (listed["digest"], listed["loaded_digest"]) == (old, old)
     assert {answer.status for answer in answers} == {200}, {answer.text for answer in answers if answer.status != 200}
     texts = {(answer.json["digest"], answer.json["outputs"][0]["text"]) for answer in answers}
-    assert {digest for digest, _ in texts} == {old, new} and len(texts) == 2
+    assert {digest for digest, _ in texts} == {old, new}
+    assert len(texts) == 2
     assert restored.json["outputs"] == before_unload.json["outputs"]

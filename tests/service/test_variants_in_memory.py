@@ -26,8 +26,9 @@ def status(service: Service, variant: str) -> str:
     return found
 
 
-def call(service: Service, variant: str, verb: str, headers: dict[str, str] | None = None) -> int:
-    return service.send("POST", f"/variants/translation/{variant}/{verb}", headers=headers).status
+def call(service: Service, variant: str, action: str, headers: dict[str, str] | None = None) -> int:
+    """Loads or unloads a variant. Returns the status of the answer."""
+    return service.send("POST", f"/variants/translation/{variant}/{action}", headers=headers).status
 
 
 @needs_torch
@@ -42,13 +43,15 @@ def test_an_operator_loads_and_unloads(log: Path) -> None:
         }
         assert service.post("/translate?variant=original", GREETING).status == 200
         loaded = service.send("POST", "/variants/translation/original/load?runtime=torch", headers=OPERATOR)
-        assert loaded.status == 200 and loaded.json["runtime"] == "torch"
+        assert loaded.status == 200
+        assert loaded.json["runtime"] == "torch"
         assert call(service, "nope", "load", OPERATOR) == 404
         assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 401
 
 
 def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
     with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
+        # The first round may keep memory for the libraries. The second one must give back what it takes.
         for _ in range(2):
             before = resident(service)
             call(service, "original", "load", OPERATOR)
@@ -63,21 +66,23 @@ def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
 def test_without_a_token_nobody_loads_or_unloads(service: Service) -> None:
     refused = service.send("POST", "/variants/translation/quantized/unload", headers=OPERATOR)
 
-    assert refused.status == 403 and "SLIMSEQ_ADMIN_TOKEN" in refused.problem.detail
+    assert refused.status == 403
+    assert "SLIMSEQ_ADMIN_TOKEN" in refused.problem.detail
 
 
 def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
     onnx = embedded.folder(Task.TRANSLATION, "original") / "onnx"
     budget = 2 * sum(path.stat().st_size for path in onnx.iterdir())
     with running_service(log, max_resident_bytes=budget, preload="translation/original") as service:
-        # On the runtime whose size the budget is made of, whatever is faster on this CPU.
+        # The budget is twice the size of the files of ONNX Runtime, so the requests name that runtime.
         named = "runtime=onnxruntime&variant"
         answers = [service.post(f"/translate?{named}={name}", GREETING) for name in ("quantized", "original")]
         summary = service.post(f"/summarize?{named}=original", {"text": "The sun is shining on the town today."})
 
         assert [answer.status for answer in (*answers, summary)] == [200, 200, 200]
         report = service.get("/memory").json
-        assert report["budget_bytes"] == budget and report["evictions"] >= 1
+        assert report["budget_bytes"] == budget
+        assert report["evictions"] >= 1
         assert sum(each["resident_bytes"] for each in report["variants"]) <= budget
         assert "slimseq_evictions_total" in service.get("/metrics").text
 
@@ -100,10 +105,10 @@ def test_a_request_can_name_the_runtime(service: Service) -> None:
 
 CLIENTS = 4
 LOAD_SECONDS = 12.0
-# Of tenths of a second, so that the way to the service and back is a small part.
+# A request that takes tenths of a second, so that the way to the service and back is a small part of its time.
 LONG = Request("The old man walks along the river and looks at the birds. " * 12, GenerationOptions(num_beams=4))
 OPENED = (("translate", "quantized"), ("translate", "original"), ("summarize", "quantized"), ("summarize", "original"))
-# The service returns what requests needed when it has been idle for some seconds.
+# After some idle seconds the service gives the memory of requests back. This is longer.
 RETURNED_SECONDS = 30.0
 
 
@@ -126,18 +131,21 @@ def test_the_parts_of_memory_add_up_to_that_of_the_process(log: Path) -> None:
             answer = service.post(f"/{task}?runtime=onnxruntime&variant={variant}", {"text": [LONG.text] * 4})
             assert answer.status == 200
 
-        seen = settled(service)
+        sizes = settled_sizes(service)
 
-    assert are_close(*seen), seen
+    assert are_close(*sizes), sizes
 
 
 def are_close(added: int, process: int) -> bool:
-    """Whether they differ by a tenth at most; beside it, the C library may keep the ends of two heaps."""
+    """Whether two sizes differ by at most a tenth, and the ends of two heaps, which the C library may keep."""
     return -0.1 * process < process - added < 0.1 * process + 2 * THRESHOLD_BYTES
 
 
-def settled(service: Service) -> tuple[int, int]:
-    """Returns the sum of `/memory` and the resident bytes of the process, once they are close or time is over."""
+def settled_sizes(service: Service) -> tuple[int, int]:
+    """Returns the sum of the parts in `/memory`, and the resident bytes of the process.
+
+    Waits until both are close, or until the time is over.
+    """
 
     def look() -> tuple[int, int]:
         report = service.get("/memory").json
@@ -145,7 +153,7 @@ def settled(service: Service) -> tuple[int, int]:
         added = report["base_resident_bytes"] + sum(each["resident_bytes"] for each in report["variants"])
         return added, psutil.Process(service.pid).memory_info().rss
 
-    return eventually(look, lambda seen: are_close(*seen), RETURNED_SECONDS)
+    return eventually(look, lambda sizes: are_close(*sizes), RETURNED_SECONDS)
 
 
 ARTICLE = "The council met on Monday to discuss the new bridge across the river, and many people came to hear it. " * 40
@@ -157,6 +165,7 @@ PATHS = ("/summarize?variant=original", "/translate?variant=original&runtime=onn
 
 
 def resident(service: Service) -> int:
+    """The resident bytes of the service's process."""
     found: int = service.get("/memory").json["process_resident_bytes"]
     return found
 

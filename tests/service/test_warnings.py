@@ -1,4 +1,4 @@
-"""What outputs say of themselves, the same in answers, comparisons and streams: warnings, and confidence."""
+"""Warnings and confidence of outputs: the same in answers, comparisons and streams."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ def kinds(output: Mapping[str, Any]) -> list[str]:
     return [warning["kind"] for warning in output.get("warnings", [])]
 
 
-def counted(service: Service, task: str, variant: str) -> dict[str, float]:
+def warning_counts(service: Service, task: str, variant: str) -> dict[str, float]:
+    """The counts of the metric `slimseq_warnings_total` by kind."""
     found = re.findall(
         rf'slimseq_warnings_total{{kind="(\w+)",task="{task}",variant="{variant}"}} (\S+)', service.get("/metrics").text
     )
@@ -51,11 +52,9 @@ def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -
 
     name, last = service.post("/translate", {**body, "stream": True}).events[-1]
 
-    assert (
-        name == "done"
-        and kinds(last["outputs"][0]) == ["language", "truncated", "unfinished"]
-        and kinds(last["outputs"][1]) == ["truncated", "unfinished"]
-    )
+    assert name == "done"
+    assert kinds(last["outputs"][0]) == ["language", "truncated", "unfinished"]
+    assert kinds(last["outputs"][1]) == ["truncated", "unfinished"]
     plain = service.post("/translate", body).json
     assert [each["warnings"] for each in last["outputs"]] == [each["warnings"] for each in plain["outputs"]]
 
@@ -77,9 +76,11 @@ def test_a_summary_that_ends_in_mid_sentence_at_its_limit_says_so_in_answers_and
     *pieces, (_, done) = service.post("/summarize", {**body, "stream": True}).events
 
     parts = output["text"].split("net profit")[1:]
-    assert output["finish_reason"] == "length" and len(parts) == (1 if long_input == "truncate" else 4)
+    assert output["finish_reason"] == "length"
+    assert len(parts) == (1 if long_input == "truncate" else 4)
     [detail] = [each["detail"] for each in output["warnings"] if each["kind"] == "unfinished"]
-    assert detail.startswith("The output ends in mid-sentence: “") and detail.count("net profit") == len(parts)
+    assert detail.startswith("The output ends in mid-sentence: “")
+    assert detail.count("net profit") == len(parts)
     assert done["outputs"] == [output]
     assert "".join(piece["text"] for _, piece in pieces) == output["text"]
 
@@ -96,13 +97,14 @@ def test_a_summary_that_ends_within_a_number_says_so(service: Service) -> None:
 
 def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
     service.post("/translate?variant=original", {"text": "It is raining."})
-    before = counted(service, "translation", "original")
+    before = warning_counts(service, "translation", "original")
 
     service.post("/translate?variant=original", {"text": [GERMAN, "It is raining.", GERMAN]})
 
-    after = counted(service, "translation", "original")
+    after = warning_counts(service, "translation", "original")
     assert set(before) == set(WARNING_KINDS)
-    assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
+    assert after["language"] == before["language"] + 2
+    assert after["truncated"] == before["truncated"]
 
 
 @pytest.mark.parametrize("kind", WARNING_KINDS)
@@ -126,32 +128,36 @@ def confidences(answer: Any) -> list[float | None]:
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized"])
-def test_a_sentence_that_the_model_knows_has_more_than_nonsense(service: Service, variant: str) -> None:
+def test_a_sentence_that_the_model_knows_has_more_confidence_than_nonsense(service: Service, variant: str) -> None:
     known, nonsense = confidences(service.post(f"/translate?variant={variant}", {"text": [SENTENCE, NONSENSE]}).json)
 
-    assert known is not None and nonsense is not None
+    assert known is not None
+    assert nonsense is not None
     assert 0 <= nonsense < known <= 1
     assert (known, nonsense) == (round(known, 2), round(nonsense, 2))
 
 
-def test_a_summary_has_none(service: Service) -> None:
+def test_a_summary_has_no_confidence(service: Service) -> None:
     [output] = service.post("/summarize?variant=original", {"text": SENTENCE}).json["outputs"]
 
-    assert output["text"] and "confidence" not in output
+    assert output["text"]
+    assert "confidence" not in output
 
 
 @pytest.mark.parametrize("cut", [{"max_new_tokens": 3}, {"stop": ["spielen"]}])
-def test_an_output_that_was_cut_has_none(service: Service, cut: dict[str, Any]) -> None:
+def test_an_output_that_was_cut_has_no_confidence(service: Service, cut: dict[str, Any]) -> None:
     [output] = service.post("/translate?variant=original", {"text": SENTENCE, **cut}).json["outputs"]
 
-    assert output["finish_reason"] != "eos" and "confidence" not in output
+    assert output["finish_reason"] != "eos"
+    assert "confidence" not in output
 
 
-def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None:
+def test_a_stream_ends_with_the_confidence_and_a_comparison_has_it(service: Service) -> None:
     plain = confidences(service.post("/translate?variant=quantized", {"text": SENTENCE}).json)
 
     *_, (name, done) = service.post("/translate?variant=quantized", {"text": SENTENCE, "stream": True}).events
     compared = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE}).json
 
-    assert name == "done" and confidences(done) == plain
+    assert name == "done"
+    assert confidences(done) == plain
     assert confidences(compared["results"][0]) == plain

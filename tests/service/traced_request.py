@@ -1,9 +1,8 @@
-"""`python -m tests.service.traced_request`: serves, and prints which of our files a warm `POST /translate` runs.
+"""`python -m tests.service.traced_request`: prints which files of Slimseq a `POST /translate` runs, in their order.
 
-They come in the order of their first calls. What only some of several requests run is left out: it is the work of a
-timer.
-
-The service is the real one, in this process: the event loop on the main thread, one client on a thread of its own.
+It runs the real service in this process, on the main thread, and a client on a thread of its own. Once the service is
+warm, a profile function records the files of all calls during some requests. A file that only some of the requests ran
+is left out: a timer ran it. `test_one_request.py` compares the list with the document about one request.
 """
 
 import contextlib
@@ -24,20 +23,22 @@ ROOT = Path(__file__).parents[2]
 ROOMS = tuple(str(ROOT / room) + "/" for room in ("app", "evaluation", "inference", "models_store"))
 BODY = {"text": "The train leaves at 9:30. The children are playing in the garden."}
 
-WARM_UP, TRACED = 2, 5
+WARM_UP_REQUESTS, TRACED_REQUESTS = 2, 5
 
-# By file, the traced requests that ran it.
-found: dict[str, set[int]] = {}
-traced = 0
+# The numbers of the traced requests that ran each file.
+requests_by_file: dict[str, set[int]] = {}
+# The number of the request that is traced now, from 1 on. 0 means that none is.
+traced_request = 0
 
 
 def record(frame: FrameType, event: str, _argument: Any) -> None:
-    """Keeps the file of each function of ours that is called while a request is traced."""
-    if event == "call" and traced:
+    """A profile function: keeps the file of each call of Slimseq's own code while a request is traced."""
+    if event == "call" and traced_request:
         code = frame.f_code
-        # Reading a module is no part of a request.
+        # The import of a module is no part of a request.
         if code.co_filename.startswith(ROOMS) and code.co_name != "<module>":
-            found.setdefault(code.co_filename.removeprefix(f"{ROOT}/"), set()).add(traced)
+            file = code.co_filename.removeprefix(f"{ROOT}/")
+            requests_by_file.setdefault(file, set()).add(traced_request)
 
 
 def request() -> None:
@@ -49,17 +50,17 @@ def request() -> None:
 
 
 def trace() -> None:
-    """Traces requests once the service is warm, and stops it."""
-    global traced
+    """Waits for the service, sends requests to warm it up, traces some more, and stops the service."""
+    global traced_request
     while True:
         with contextlib.suppress(ConnectionError, AssertionError):
             request()
             break
         time.sleep(0.1)
-    for number in range(WARM_UP + TRACED):
-        traced = max(number + 1 - WARM_UP, 0)
+    for number in range(WARM_UP_REQUESTS + TRACED_REQUESTS):
+        traced_request = max(number + 1 - WARM_UP_REQUESTS, 0)
         request()
-    traced = 0
+    traced_request = 0
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -69,6 +70,7 @@ if __name__ == "__main__":
     threading.Thread(target=trace, daemon=True).start()
     code = main()
     sys.setprofile(None)
-    # The line of the last request may be logged too late.
-    sys.stdout.write("\n".join(name for name, requests in found.items() if len(requests) >= TRACED - 1) + "\n")
+    # The last request may be missing for a file: its log line may be written after the tracing has ended.
+    names = [name for name, requests in requests_by_file.items() if len(requests) >= TRACED_REQUESTS - 1]
+    sys.stdout.write("\n".join(names) + "\n")
     sys.exit(code)

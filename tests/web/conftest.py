@@ -1,4 +1,7 @@
-"""A real Chromium that visits the page of a real service. Every visit fails where the console shows an error."""
+"""Tests of the page in a real Chromium, served by a real service.
+
+Every visit fails if the browser's console shows an error, or if the page contacts another host than the service.
+"""
 
 import importlib.util
 import json
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Options of Chromium: tests may run as root and without a graphics card, and Chromium itself should contact nobody.
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 TIMEOUT_MS = 90_000
 # The playground with two variants, and a text that they translate differently.
@@ -26,7 +30,7 @@ DIFFERING = "The train was late again. We waited at the station and drank a cup 
 
 
 class Visitor:
-    """A person at the page: one browser tab of its own."""
+    """A person at the page, with a browser tab. `complaints` holds what went wrong, `hosts` whom the page contacted."""
 
     def __init__(self, page: "Page", port: int) -> None:
         self.page = page
@@ -36,7 +40,7 @@ class Visitor:
         page.set_default_timeout(TIMEOUT_MS)
         page.on("console", lambda message: self._on_console(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
-        # A blob is the page's own.
+        # The address of a blob has the page's own address in it.
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url.removeprefix("blob:")).netloc))
         page.on("response", lambda response: self._on_response(response.url, response.status))
 
@@ -48,7 +52,7 @@ class Visitor:
         return self.page
 
     def answer(self, path: str, body: object, status: int = 200, kind: str = "application/json") -> None:
-        """Answers requests for a path in place of the service."""
+        """Makes the browser answer requests for a path itself, in the place of the service."""
 
         def respond(route: "Route") -> None:
             route.fulfill(status=status, content_type=kind, body=body if isinstance(body, str) else json.dumps(body))
@@ -56,7 +60,7 @@ class Visitor:
         self.page.route(lambda url: urlsplit(url).path == path, respond)
 
     def serious_violations(self) -> list[str]:
-        """Returns what axe finds, without what it calls minor or moderate."""
+        """Returns the faults of accessibility that axe calls serious or critical."""
         from axe_playwright_python.sync_playwright import Axe
 
         found = Axe().run(self.page).response["violations"]
@@ -68,7 +72,7 @@ class Visitor:
         ]
 
     def _on_console(self, kind: str, text: str) -> None:
-        # Chromium also writes a line for each answer that is an error, which some tests ask for.
+        # Chromium writes a line for each answer with an error status, too. Some tests want such an answer.
         if kind in ("error", "warning") and not text.startswith("Failed to load resource"):
             self.complaints.append(text)
 
@@ -93,7 +97,8 @@ def chromium() -> str:
     return CHROMIUM
 
 
-# Not for the session: Playwright's event loop runs until it stops, and tests of other files start loops of their own.
+# The scope is a module and no session, because Playwright's event loop runs as long as the browser, and tests of other
+# files start loops of their own.
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
@@ -106,6 +111,7 @@ def browser(chromium: str) -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service that the browser visits. The reference answers all requests again, for live agreement."""
     log = tmp_path_factory.mktemp("web") / "log"
     with running_service(log, store=embedded.root, shadow_share=1) as running:
         yield running
@@ -113,6 +119,8 @@ def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def visit(browser: "Browser", service: Service) -> Visit:
+    """Opens a tab with options, such as a size. After the block it checks the console and the hosts."""
+
     @contextmanager
     def visiting(**options: Any) -> Iterator[Visitor]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
@@ -127,5 +135,6 @@ def visit(browser: "Browser", service: Service) -> Visit:
 
 @pytest.fixture
 def visitor(visit: Visit) -> Iterator[Visitor]:
+    """A visitor with the usual options."""
     with visit() as visiting:
         yield visiting

@@ -1,4 +1,4 @@
-"""Takes the pictures of the page for the docs: `python -m tests.web.screenshots [STORE]`, or `make screenshots`."""
+"""`python -m tests.web.screenshots [STORE]`, or `make screenshots`: takes the pictures of the page for the docs."""
 
 import sys
 import tempfile
@@ -18,12 +18,12 @@ VARIANTS = "variants?task=translation&x=size"
 
 def main(store: Path) -> None:
     """Writes `playground.png`, `variants.png` and `tutorial.png`."""
-    embedded(store)
-    tutorial()
+    take_pictures_of_embedded(store)
+    take_picture_of_tutorial()
 
 
-def tutorial() -> None:
-    """Does what the tutorial says, up to the chart, and writes `tutorial.png`."""
+def take_picture_of_tutorial() -> None:
+    """Enters the commands of the tutorial, opens its chart, and writes `tutorial.png`."""
     from playwright.sync_api import sync_playwright
 
     port = free_port()
@@ -33,6 +33,7 @@ def tutorial() -> None:
         sync_playwright() as playwright,
     ):
         for commands, _ in blocks_of(PAGE.read_text(encoding="utf-8")):
+            # The last block stops the service.
             if "kill" not in commands:
                 shell.enter(commands)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -43,8 +44,8 @@ def tutorial() -> None:
         browser.close()
 
 
-def embedded(store: Path) -> None:
-    """Writes `playground.png` and `variants.png`."""
+def take_pictures_of_embedded(store: Path) -> None:
+    """Writes `playground.png` and `variants.png`, with the variants of a store."""
     from playwright.sync_api import sync_playwright
 
     with (
@@ -55,7 +56,7 @@ def embedded(store: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 1340}, reduced_motion="reduce")
         page.goto(f"http://127.0.0.1:{service.port}/#/{PLAYGROUND}")
-        # The first run of a variant warms it up.
+        # The picture is of the second run. The first one loads the variants, so its times are long.
         for _ in range(2):
             page.get_by_role("button", name="Run", exact=True).click()
             page.get_by_role("button", name="Stop").wait_for(state="hidden")

@@ -3,6 +3,7 @@
 from tests.service.client import Service
 from tests.web.conftest import Visit, Visitor
 
+# The field takes JSON lines and tab-separated lines.
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\nGood night.\tGute Nacht.'
 
 
@@ -16,10 +17,13 @@ def test_an_evaluation_is_started_watched_and_read(visitor: Visitor) -> None:
 
     text = page.locator("main").inner_text()
     assert visitor.serious_violations() == []
-    assert "succeeded" in text and "4 samples of the bundled set" in text
-    assert "To see it, evaluate" not in text and "Only 4 samples: too few to compare variants." in text
+    assert "succeeded" in text
+    assert "4 samples of the bundled set" in text
+    assert "To see it, evaluate" not in text
+    assert "Only 4 samples: too few to compare variants." in text
     first = page.locator("table").first.inner_text()
-    assert "original" in first and "quantized" in first
+    assert "original" in first
+    assert "quantized" in first
 
 
 def test_own_pairs_are_evaluated(visitor: Visitor) -> None:
@@ -90,11 +94,14 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
     page.get_by_role("switch", name="Mark what differs from original").uncheck()
 
     samples = service.get(f"/evaluations/{job['id']}/samples").json["samples"]
-    assert len(first) == 10 and marked > 0
+    assert len(first) == 10
+    assert marked > 0
     assert page.get_by_role("button", name="Show more").count() == 0
     for shown, sample in zip(page.locator(".output-list > li").all_inner_texts(), samples, strict=True):
         lines = shown.split("\n")
-        assert lines[1] == sample["source"] and lines[4] == "original" and lines[6] == "compact"
+        assert lines[1] == sample["source"]
+        assert lines[4] == "original"
+        assert lines[6] == "compact"
         output = sample["outputs"]["compact"]
         assert lines[7] == f"{output['text']} {output['score']:.1f}, confidence {output['confidence']:.2f}"
 
@@ -102,7 +109,7 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
 def test_the_warnings_about_an_output_are_shown_below_it(visit: Visit, service: Service) -> None:
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
     pairs = [{"source": german, "target": german}, {"source": "Good morning.", "target": "Guten Morgen."}]
-    # Stated, since texts that are surely in another language are refused else.
+    # The languages are stated. Without them, the service refuses texts that are surely in another language.
     body = {"task": "translation", "variants": ["compact"], "pairs": pairs, "languages": ["en", "de"]}
     job = service.post("/evaluations", body).json
     with visit(viewport={"width": 360, "height": 740}) as visitor:

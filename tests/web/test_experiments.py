@@ -11,18 +11,19 @@ from tests.web.conftest import Visit, Visitor
 
 ARMS = [{"variant": "compact", "weight": 3}, {"variant": "original", "weight": 1}]
 TEXT = {"text": "Good morning.", "num_beams": 1}
+# So many equal votes decide an experiment.
 VOTES_TO_DECIDE = 40
 
 
 @pytest.fixture(autouse=True)
-def stopped(service: Service) -> Iterator[None]:
-    """Stops what a test has started, because one experiment runs for a task."""
+def stop_experiments(service: Service) -> Iterator[None]:
+    """Stops the experiments of a test after it, because a task has one running experiment at most."""
     yield
     for each in service.get("/experiments").json["experiments"]:
         service.post(f"/experiments/{each['id']}/stop", {})
 
 
-def started(service: Service, name: str = "Is compact enough?", **changes: Any) -> str:
+def start_experiment(service: Service, name: str = "Is compact enough?", **changes: Any) -> str:
     answer = service.post("/experiments", {"task": "translation", "name": name, "arms": ARMS, **changes})
     assert answer.status == 201, answer.text
     identifier: str = answer.json["id"]
@@ -36,6 +37,7 @@ def vote(service: Service, preferred: str, count: int = 1) -> None:
 
 
 def rate(service: Service, count: int) -> None:
+    """Rates some answers to requests of different units, at random but the same each time."""
     for number in range(count):
         answer = service.post("/translate", TEXT, {"X-Slimseq-Unit": f"{number}"}).json
         rating = random.Random(number).random()
@@ -58,14 +60,18 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_text("stopped", exact=True).wait_for()
 
     (newest, *_) = service.get("/experiments").json["experiments"]
-    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
-    assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
-    assert (newest["when_decided"], newest["drop_losing"]) == ("promote", True) and "promotes the arm" in text
+    assert "there is no feedback for two arms yet" in text
+    assert "75 %" in text
+    assert "margin of equivalence 0.1" in text
+    assert page.url.endswith(newest["id"])
+    assert newest["status"] == "stopped"
+    assert (newest["when_decided"], newest["drop_losing"]) == ("promote", True)
+    assert "promotes the arm" in text
     assert page.get_by_role("button", name="Stop").count() == 0
 
 
-def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_the_arm_that_is_ahead_is_promoted_after_a_confirmation(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     vote(service, "compact", VOTES_TO_DECIDE)
     page = visitor.open(f"experiments/{identifier}")
     votes = page.locator("section", has=page.get_by_role("heading", name="Votes")).inner_text()
@@ -78,16 +84,19 @@ def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor,
     page.get_by_role("button", name="Promote it").click()
     page.get_by_text("It promoted compact.").wait_for()
 
-    assert verdict.startswith("compact is ahead of original.") and "compact is ahead" in votes
-    assert "100.0 %" in votes and f"{VOTES_TO_DECIDE} of {VOTES_TO_DECIDE}" in votes
-    assert focused == "Promote compact" and page.get_by_role("button", name="Promote").count() == 0
+    assert verdict.startswith("compact is ahead of original.")
+    assert "compact is ahead" in votes
+    assert "100.0 %" in votes
+    assert f"{VOTES_TO_DECIDE} of {VOTES_TO_DECIDE}" in votes
+    assert focused == "Promote compact"
+    assert page.get_by_role("button", name="Promote").count() == 0
     assert service.post("/translate", TEXT).json["variant"] == "compact"
     visitor.open("variants").get_by_text(f"Reason: experiment {identifier} promoted compact").wait_for()
     assert service.delete(f"/experiments/{identifier}").status == 204
 
 
-def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_an_experiment_is_not_stopped_without_a_confirmation(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
 
     page.get_by_role("button", name="Stop").click()
@@ -100,7 +109,7 @@ def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Ser
 
 
 def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     rate(service, 20)
     report = service.get(f"/experiments/{identifier}").json
 
@@ -111,14 +120,15 @@ def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: V
         ratings = arm["ratings"]
         low, high = ratings["interval"]
         assert row.split()[:5] == [arm["variant"], f"{arm['share'] * 100:.0f}", "%", str(arm["responses"]), "0"]
-        assert f"{ratings['mean']:.2f} {low:.2f} to {high:.2f}" in row and row.endswith(str(ratings["count"]))
+        assert f"{ratings['mean']:.2f} {low:.2f} to {high:.2f}" in row
+        assert row.endswith(str(ratings["count"]))
     [pair] = report["pairs"]
     difference = f"{pair['ratings']['difference']:+.3f}".replace("-", "\N{MINUS SIGN}")
     assert difference in page.locator(".pair").inner_text()
 
 
-def test_an_experiment_is_read_again_while_it_runs(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_the_view_of_a_running_experiment_shows_new_votes(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
 
     vote(service, "original")
@@ -127,7 +137,7 @@ def test_an_experiment_is_read_again_while_it_runs(visitor: Visitor, service: Se
 
 
 def test_a_second_experiment_of_a_task_is_refused_with_a_link_to_the_first(visitor: Visitor, service: Service) -> None:
-    identifier = started(service, "The first one")
+    identifier = start_experiment(service, "The first one")
     page = visitor.open("experiments")
     page.get_by_label("Name").fill("The second one")
 
@@ -139,7 +149,7 @@ def test_a_second_experiment_of_a_task_is_refused_with_a_link_to_the_first(visit
 
 
 def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
     page.get_by_role("link", name="Vote in the playground").click()
     page.get_by_label("English text").fill("The train was late again. We waited at the station.")
@@ -152,11 +162,13 @@ def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, servic
     assert page.url.endswith(identifier)
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 def test_an_experiment_is_accessible_and_fits_a_phone(
     visit: Visit, service: Service, theme: Any, size: tuple[int, int]
 ) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     vote(service, "compact")
     rate(service, 8)
     with visit(color_scheme=theme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce") as visitor:

@@ -14,17 +14,18 @@ from tests.web.conftest import Visit, Visitor
 
 PORTUGUESE = ["portuguese", "portuguese-compact", "portuguese-distilled", "portuguese-pruned", "portuguese-quantized"]
 GERMAN = ["original", "compact", "distilled", "pruned", "quantized"]
+# Languages of the model that `with_many_languages` adds.
 MANY = ["de", "pt", "fr", "zh_Hant"]
 
 
 @pytest.fixture(scope="module")
 def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Serves all embedded models, in place of the one translator of other tests."""
+    """Serves all embedded models. Tests of other files have one translator."""
     with running_service(tmp_path_factory.mktemp("languages") / "log", store=embedded_store()) as running:
         yield running
 
 
-def offered(visitor: Visitor) -> list[str]:
+def offered_variants(visitor: Visitor) -> list[str]:
     """The names of the variants that may be ticked."""
     return [name.strip() for name in visitor.page.locator(".option > span:first-of-type").all_inner_texts()]
 
@@ -42,17 +43,19 @@ def with_many_languages(service: Service) -> dict[str, Any]:
 @pytest.mark.parametrize("view", ["", "evaluations"])
 def test_only_variants_of_one_pair_can_be_ticked_together(visitor: Visitor, view: str) -> None:
     page = visitor.open(view)
-    first = offered(visitor)
+    first = offered_variants(visitor)
 
     page.get_by_label("To", exact=True).select_option(label="German")
-    second = offered(visitor)
+    second = offered_variants(visitor)
     for box in page.get_by_role("checkbox").all():
         if box.is_enabled():
             box.check()
     ticked = page.locator(".option:has(input:checked) > span:first-of-type").all_inner_texts()
 
-    assert first == PORTUGUESE and second == GERMAN
-    assert ticked and set(ticked) <= set(GERMAN)
+    assert first == PORTUGUESE
+    assert second == GERMAN
+    assert ticked
+    assert set(ticked) <= set(GERMAN)
 
 
 def test_the_pair_that_answers_without_languages_is_chosen_at_first(visitor: Visitor, service: Service) -> None:
@@ -61,7 +64,7 @@ def test_the_pair_that_answers_without_languages_is_chosen_at_first(visitor: Vis
 
     pairs = [each for each in service.get("/variants").json["pairs"] if each["task"] == "translation"]
     [usual] = [each["languages"] for each in pairs if each["is_default"]]
-    assert answered in offered(visitor)
+    assert answered in offered_variants(visitor)
     assert ["en", page.get_by_label("To", exact=True).input_value()] == usual == ["en", "pt"]
 
 
@@ -116,8 +119,11 @@ def test_an_evaluation_is_of_data_and_variants_of_one_pair(
 
     body = sent.value.post_data_json
     other = {"sample", "sample-pt"} - {dataset}
-    assert body and body["dataset"] == dataset and set(body["variants"]) <= set(variants)
-    assert dataset in names and not other & set(names)
+    assert body
+    assert body["dataset"] == dataset
+    assert set(body["variants"]) <= set(variants)
+    assert dataset in names
+    assert not other & set(names)
     assert f"Translation, English to {language}, 2 samples" in page.locator("main").inner_text()
 
 
@@ -147,7 +153,8 @@ def test_own_pairs_for_a_model_of_many_languages_say_theirs(visitor: Visitor, se
         page.get_by_role("button", name="Start").click()
 
     body = sent.value.post_data_json
-    assert body and (body["variants"], body["languages"]) == (["many"], ["en", "fr"])
+    assert body
+    assert (body["variants"], body["languages"]) == (["many"], ["en", "fr"])
 
 
 def test_a_pair_without_a_data_set_says_so(visitor: Visitor, service: Service) -> None:
@@ -172,8 +179,10 @@ def test_the_arms_of_an_experiment_are_of_one_pair(visitor: Visitor, service: Se
     stopped = service.post(f"/experiments/{identifier}/stop", {})
 
     body = sent.value.post_data_json
-    assert body and {arm["variant"] for arm in body["arms"]} <= set(named) == set(PORTUGUESE)
-    assert body["languages"] == ["en", "pt"] and stopped.json["languages"] == ["en", "pt"]
+    assert body
+    assert {arm["variant"] for arm in body["arms"]} <= set(named) == set(PORTUGUESE)
+    assert body["languages"] == ["en", "pt"]
+    assert stopped.json["languages"] == ["en", "pt"]
     assert "An arm answers requests for English to Portuguese that name no variant." in shown
 
 
@@ -207,10 +216,8 @@ def test_variants_that_cannot_be_loaded_are_still_found_by_their_languages(visit
     visitor.open()
 
     assert set(found) == set(GERMAN)
-    assert (
-        page.get_by_label("To", exact=True).count() == 0
-        and "English to Portuguese" in page.locator("main").inner_text()
-    )
+    assert page.get_by_label("To", exact=True).count() == 0
+    assert "English to Portuguese" in page.locator("main").inner_text()
 
 
 def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_one(
@@ -220,25 +227,28 @@ def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_
     visitor.answer("/variants/translation/many", service.get("/variants/translation/original").json)
     page = visitor.open()
 
-    beside_portuguese = offered(visitor)
+    beside_portuguese = offered_variants(visitor)
     page.get_by_label("To", exact=True).select_option(label="French")
-    alone = offered(visitor)
+    alone = offered_variants(visitor)
     visitor.answer("/translate", "event: done\ndata: {}\n\n", 200, "text/event-stream")
     with page.expect_request("**/translate?variant=many") as sent:
         page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_label("From", exact=True).select_option(label="German")
 
     body = sent.value.post_data_json
-    assert beside_portuguese == [*PORTUGUESE, "many"] and alone == ["many"]
-    assert body and (body["source"], body["target"]) == ("en", "fr")
+    assert beside_portuguese == [*PORTUGUESE, "many"]
+    assert alone == ["many"]
+    assert body
+    assert (body["source"], body["target"]) == ("en", "fr")
     # The samples are in English.
-    assert (
-        page.get_by_label("German text").input_value() == "" and page.get_by_role("group", name="Samples").count() == 0
-    )
+    assert page.get_by_label("German text").input_value() == ""
+    assert page.get_by_role("group", name="Samples").count() == 0
     assert "Traditional Chinese" in page.get_by_label("To", exact=True).inner_text()
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 800)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 800)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 @pytest.mark.parametrize("view", ["", "variants", "evaluations", "experiments"])
 def test_everybody_can_choose_languages(visit: Visit, view: str, theme: Any, size: tuple[int, int]) -> None:
     with visit(color_scheme=theme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce") as visitor:

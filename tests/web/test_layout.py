@@ -14,17 +14,19 @@ from tests.web.conftest import Visit, Visitor
 
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 375, "height": 812}
-# Whether the middle of an element is what a person would hit there, and not something above it.
+# Script: whether a click in the middle of an element hits it, and nothing that lies above it.
 IS_ON_TOP = """element => {
   const box = element.getBoundingClientRect();
   const hit = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   return element === hit || element.contains(hit);
 }"""
-TEXTS = """texts => texts.filter(each => each.textContent.trim()).map(each => {
+# Script: the texts of elements, with their boxes.
+TEXT_BOXES = """texts => texts.filter(each => each.textContent.trim()).map(each => {
   const { left, right, top, bottom } = each.getBoundingClientRect();
   return { text: each.textContent.trim(), left, right, top, bottom };
 })"""
-CUT = """scrolls => scrolls.filter(each => each.scrollWidth > each.clientWidth)
+# Script: the elements that are wider inside than outside, so that a part is cut off.
+CUT_ELEMENTS = """scrolls => scrolls.filter(each => each.scrollWidth > each.clientWidth)
   .map(each => `${each.ariaLabel}: ${each.scrollWidth} of ${each.clientWidth}`)"""
 
 
@@ -44,8 +46,8 @@ def with_many_variants(service: Service) -> dict[str, Any]:
 
 
 def overlapping(visitor: Visitor, selector: str) -> list[tuple[str, str]]:
-    """Pairs of texts whose boxes overlap by more than the pixel that letters do not fill."""
-    boxes = visitor.page.locator(selector).evaluate_all(TEXTS)
+    """Pairs of texts whose boxes overlap by more than a pixel. Letters leave about so much of their box empty."""
+    boxes = visitor.page.locator(selector).evaluate_all(TEXT_BOXES)
     assert len(boxes) > 2
     return [
         (one["text"], other["text"])
@@ -64,7 +66,10 @@ def test_the_run_button_is_in_sight_at_first(visit: Visit, size: Any, view: str)
             button = page.get_by_role("button", name=name, exact=True)
             box = button.bounding_box()
 
-            assert box is not None and box["y"] > 60 and box["y"] + box["height"] <= size["height"]
+            assert box is not None
+            # Below the header, which is 60 pixels high, and above the lower edge.
+            assert box["y"] > 60
+            assert box["y"] + box["height"] <= size["height"]
             assert button.evaluate(IS_ON_TOP)
 
 
@@ -83,7 +88,8 @@ def test_the_run_button_stays_in_sight_and_hides_no_choice_among_many_variants(
             if box.is_enabled() and not (box.evaluate(IS_ON_TOP) and run.evaluate(IS_ON_TOP)):
                 hidden.append(box)
 
-        assert at_first and hidden == []
+        assert at_first
+        assert hidden == []
 
 
 @pytest.mark.parametrize("query", ["task=translation", "task=translation&source=en&target=de", "task=summarization"])
@@ -96,9 +102,10 @@ def test_no_labels_of_a_plot_overlap_and_none_is_missing(visit: Visit, query: st
             points = page.locator(".plot a.point").all()
             names = [str(each.get_attribute("aria-label")).partition(":")[0] for each in points]
             shown = page.locator(".point-label, .plot-names > span").all_text_contents()
-            ends = [box["right"] for box in page.locator(".plot text").evaluate_all(TEXTS)]
+            ends = [box["right"] for box in page.locator(".plot text").evaluate_all(TEXT_BOXES)]
 
-            assert names and sorted(name.strip() for name in shown) == sorted(names)
+            assert names
+            assert sorted(name.strip() for name in shown) == sorted(names)
             assert overlapping(visitor, ".plot text") == []
             assert max(ends) <= size["width"]
 
@@ -138,7 +145,7 @@ def test_no_table_is_cut_on_a_laptop(visit: Visit, service: Service) -> None:
         for view in views:
             visitor.open(view)
             page.locator(".table-scroll").first.wait_for()
-            cut[view] = page.locator(".table-scroll").evaluate_all(CUT)
+            cut[view] = page.locator(".table-scroll").evaluate_all(CUT_ELEMENTS)
 
     assert cut == {view: [] for view in views}
 
@@ -158,5 +165,5 @@ def test_a_long_name_of_a_variant_breaks_rather_than_cut_its_table(visit: Visit,
         page = visitor.open("variants?task=translation")
         page.get_by_role("row").filter(has_text=long).wait_for()
 
-        assert page.locator(".table-scroll").evaluate_all(CUT) == []
+        assert page.locator(".table-scroll").evaluate_all(CUT_ELEMENTS) == []
         assert overlapping(visitor, ".plot text") == []

@@ -1,4 +1,4 @@
-"""The views of variants and of live measurements."""
+"""The views of variants (table, plot, tree, details) and of live measurements."""
 
 import re
 from typing import Any
@@ -9,7 +9,9 @@ from tests.service.client import Service
 from tests.web.conftest import Visitor
 
 
-def test_the_table_says_what_each_variant_costs_and_keeps(visitor: Visitor, service: Service) -> None:
+def test_the_table_shows_retention_size_confidence_and_speed_of_each_variant(
+    visitor: Visitor, service: Service
+) -> None:
     recorded = {
         each["variant"]: each for each in service.get("/variants").json["variants"] if each["task"] == "translation"
     }
@@ -43,13 +45,15 @@ def test_a_variant_says_what_its_confidence_is_worth(visitor: Visitor, service: 
     visitor.open("variants/summarization/compact")
     page.get_by_text("Outputs have no confidence").wait_for()
 
-    assert "the chrF / 100 that such outputs have" in used and "0.55 (95 % interval 0.49 to 0.61)" in used
-    assert "600 samples of dev.mine" in used and "off by 0.03 on average" in used
+    assert "the chrF / 100 that such outputs have" in used
+    assert "0.55 (95 % interval 0.49 to 0.61)" in used
+    assert "600 samples of dev.mine" in used
+    assert "off by 0.03 on average" in used
     assert "interval -0.07 to 0.61" in section.inner_text()
     assert violations == []
 
 
-def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
+def test_a_point_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     page = visitor.open("variants?task=translation&x=size")
     marks = page.locator(".plot a.point")
     names = marks.evaluate_all("marks => marks.map(mark => mark.getAttribute('aria-label'))")
@@ -119,7 +123,9 @@ def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -
     page.locator("#figures-requests", has_text=re.compile(r"[1-9]\s*errors")).wait_for()
 
     tables = page.locator("#live-tables").inner_text()
-    assert "quantized" in tables and "onnxruntime" in tables and "invalid request" in tables
+    assert "quantized" in tables
+    assert "onnxruntime" in tables
+    assert "invalid request" in tables
     assert page.locator(".timeline canvas").count() == 6
 
 
@@ -167,11 +173,13 @@ def test_live_shows_latency_and_memory_where_metrics_are_refused(visitor: Visito
     page.wait_for_timeout(2500)
 
     assert words in page.locator("#live-state").inner_text()
-    assert page.locator("main .problem").count() == 0 and page.locator("main .loading").count() == 0
+    assert page.locator("main .problem").count() == 0
+    assert page.locator("main .loading").count() == 0
     assert page.get_by_role("heading", name="Errors").count() == 0
     assert page.locator("#figures-requests").inner_text().count("\N{EN DASH}") == 2
     assert "MB" in page.locator("#figures-memory").inner_text()
-    assert asked.count("memory") > 1 and asked.count("metrics") == 1
+    assert asked.count("memory") > 1
+    assert asked.count("metrics") == 1
 
 
 def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:
@@ -186,12 +194,13 @@ def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor
 
 
 def speed_of(base: dict[str, Any], speed_up: float | None, **more: Any) -> dict[str, Any]:
-    given = {"speed_up": speed_up, "tokens_per_second": 100 * (speed_up or 1), "base_tokens_per_second": 100.0}
-    return base | given | {"no_speed_up": None} | more
+    """A measured speed with another speed-up. The base model has 100 tokens a second."""
+    figures = {"speed_up": speed_up, "tokens_per_second": 100 * (speed_up or 1), "base_tokens_per_second": 100.0}
+    return base | figures | {"no_speed_up": None} | more
 
 
-def with_figures(visitor: Visitor, service: Service, changes: dict[str, dict[str, Any]]) -> None:
-    """Serves the summarizers with other figures, and those alone."""
+def show_summarizers(visitor: Visitor, service: Service, changes: dict[str, dict[str, Any]]) -> None:
+    """Shows the page only the summarizers, each with changed fields."""
     answer = service.get("/variants").json
     listed = [each for each in answer["variants"] if each["task"] == "summarization"]
     visitor.answer("/variants", answer | {"variants": listed})
@@ -204,8 +213,8 @@ def test_bars_and_the_plot_draw_the_ratio_that_is_written_and_what_is_published_
     visitor: Visitor, service: Service
 ) -> None:
     known = service.get("/variants/summarization/pruned").json["speed"]
-    here, far = {"machine": "a laptop", "is_here": True, "batch": 1}, {"machine": "a server", "is_here": False}
-    published = {"digest": "sha256:0", "is_same": False, "retention": None, "speed": speed_of(known, 7.54, **far)}
+    here, elsewhere = {"machine": "a laptop", "is_here": True, "batch": 1}, {"machine": "a server", "is_here": False}
+    published = {"digest": "sha256:0", "is_same": False, "retention": None, "speed": speed_of(known, 7.54, **elsewhere)}
     figures: dict[str, dict[str, Any]] = {
         "original": {"speed": speed_of(known, 1.0, **here), "published": None},
         "pruned": {"speed": speed_of(known, 2.0, **here), "published": None},
@@ -213,13 +222,14 @@ def test_bars_and_the_plot_draw_the_ratio_that_is_written_and_what_is_published_
         "quantized": {"speed": speed_of(known, 4.0, **here, tokens_per_second=9999), "published": None},
         "compact": {"speed": speed_of(known, 8.0, **here), "published": published},
     }
-    with_figures(visitor, service, figures)
+    show_summarizers(visitor, service, figures)
 
     page = visitor.open("variants?task=summarization")
     rows = {row.locator("th a").inner_text(): row for row in page.locator("table.variants tbody tr").all()}
     bars = {name: row.locator("td[data-label=Speed] .bar-value").get_attribute("width") for name, row in rows.items()}
     marks = page.locator(".plot a.point").evaluate_all("marks => marks.map(mark => mark.getAttribute('aria-label'))")
 
+    # The longest bar, 100, is the speed-up of 8.
     assert bars == {"original": "12.5", "pruned": "25", "distilled": "0", "quantized": "50", "compact": "100"}
     assert "8.00\N{MULTIPLICATION SIGN}" in rows["compact"].inner_text()
     assert "published 7.54\N{MULTIPLICATION SIGN}" in rows["compact"].inner_text()
@@ -245,7 +255,7 @@ def test_a_limit_is_drawn_on_the_axis_of_its_own_metric_alone(visitor: Visitor, 
         return {"quality": {"retention": shown, "agreement": None, "gate": gate}}
 
     useless = "original has 0.30 of rougeL on news, no more than the trivial baseline"
-    with_figures(visitor, service, {"pruned": judged("rougeL", useless), "distilled": judged("chrf")})
+    show_summarizers(visitor, service, {"pruned": judged("rougeL", useless), "distilled": judged("chrf")})
 
     page = visitor.open("variants?task=summarization")
     rows = {row.locator("th a").inner_text(): row for row in page.locator("table.variants tbody tr").all()}

@@ -8,8 +8,8 @@ import pytest
 from tests.service.client import Service
 from tests.web.conftest import DIFFERING, TWO, Visit, Visitor
 
-# Keeps every text that the first output shows.
-WATCH = """() => {
+# Script: keeps every text that the first output shows, in `window.seen`.
+WATCH_OUTPUT = """() => {
   window.seen = [];
   const output = document.querySelector(".output .output-text");
   new MutationObserver(() => window.seen.push(output.innerText))
@@ -17,7 +17,7 @@ WATCH = """() => {
 }"""
 
 
-def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visitor) -> None:
+def test_outputs_are_side_by_side_with_time_size_retention_and_agreement(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
     page.get_by_role("button", name="Run").click()
@@ -33,18 +33,20 @@ def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visito
     menu = page.locator(".output .alternatives").first
     menu.get_by_text("Alternatives").click()
     menu.locator("li").first.wait_for()
-    assert "Die Kinder spielen in dem Garten" in menu.inner_text() and visitor.serious_violations() == []
+    assert "Die Kinder spielen in dem Garten" in menu.inner_text()
+    assert visitor.serious_violations() == []
 
 
 def test_an_output_is_written_while_it_is_generated(visitor: Visitor) -> None:
     page = visitor.open(
         "?task=translation&variant=original&text=" + quote("The train was late. We waited at the station.")
     )
-    page.evaluate(WATCH)
+    page.evaluate(WATCH_OUTPUT)
 
     page.get_by_role("button", name="Run").click()
     page.locator(".figure", has_text="Time").get_by_text("ms").wait_for()
 
+    # The output grew in several steps.
     lengths = [len(text.strip()) for text in page.evaluate("window.seen")]
     assert len(set(lengths)) > 3
 
@@ -60,10 +62,11 @@ def test_words_that_differ_from_the_reference_are_marked(visitor: Visitor) -> No
     page.get_by_role("switch", name="Mark what differs").uncheck()
 
     assert violations == []
-    # Texts are never HTML.
+    # Tags in a text are shown as text, never as elements.
     assert page.locator("main img, main b").count() == 0
     assert reference.locator("ins, del").count() == 0
-    assert added and added not in reference.inner_text()
+    assert added
+    assert added not in reference.inner_text()
     assert other.locator("ins, del").count() == 0
 
 
@@ -82,21 +85,21 @@ def test_what_is_copied_or_selected_is_the_output_alone(visit: Visit, service: S
         assert copied == page.evaluate("getSelection().toString()") == wanted
 
 
-def test_outputs_are_still_there_after_a_look_elsewhere_and_in_the_last_runs(visitor: Visitor) -> None:
+def test_outputs_come_back_with_the_back_button_a_link_and_the_last_runs(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
     page.get_by_role("button", name="Run").click()
     page.get_by_role("heading", name="Last runs").wait_for()
     shown = page.locator(".output-text").all_inner_texts()
 
-    def elsewhere() -> None:
+    def open_variants() -> None:
         page.get_by_role("navigation").get_by_role("link", name="Variants").click()
         page.get_by_role("heading", name="Variants", level=1).wait_for()
 
-    elsewhere()
+    open_variants()
     page.go_back()
     page.get_by_role("button", name="compact: Good").wait_for()
     after_back = page.locator(".output-text").all_inner_texts()
-    elsewhere()
+    open_variants()
     page.get_by_role("navigation").get_by_role("link", name="Playground").click()
     page.get_by_role("button", name="compact: Good").wait_for()
     after_link = page.locator(".output-text").all_inner_texts()
@@ -118,7 +121,8 @@ def test_an_output_that_was_generated_once_more_says_so(visitor: Visitor) -> Non
     page.get_by_role("button", name="Run").click()
     page.get_by_text("Repaired. The first output had: Repetition.").wait_for()
 
-    assert page.locator(".warnings li").count() == 1 and visitor.serious_violations() == []
+    assert page.locator(".warnings li").count() == 1
+    assert visitor.serious_violations() == []
 
 
 def test_summaries_are_compared_too(visitor: Visitor) -> None:
@@ -161,6 +165,7 @@ def test_everything_works_with_the_keyboard(visitor: Visitor) -> None:
     page.get_by_label("English text").focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("Good night.")
+    # Moves the focus from field to field until it is on the checkbox of compact.
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('label')?.innerText.includes('compact')"):
@@ -195,7 +200,8 @@ def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
     page.get_by_text("Thank you.").wait_for()
 
     body = rated.value.post_data_json
-    assert body and body["rating"] == 1
+    assert body
+    assert body["rating"] == 1
     assert service.post("/feedback", body).problem.title == "Conflict"
     assert page.get_by_role("button", name="original: Good").get_attribute("aria-pressed") == "true"
     assert page.get_by_role("button", name="original: Poor").is_disabled()
@@ -224,8 +230,10 @@ def test_the_buttons_stay_in_sight_when_the_outputs_come(visitor: Visitor) -> No
     top = page.get_by_role("button", name="Run", exact=True).bounding_box()
     text = page.locator(".output-text").bounding_box()
 
-    assert top is not None and text is not None
-    assert top["y"] > 60 and text["y"] + text["height"] <= 900
+    assert top is not None
+    assert text is not None
+    assert top["y"] > 60
+    assert text["y"] + text["height"] <= 900
 
 
 def test_a_copied_link_says_when_it_lacks_the_text(visit: Visit) -> None:
@@ -242,7 +250,9 @@ def test_a_copied_link_says_when_it_lacks_the_text(visit: Visit) -> None:
         long = page.evaluate("navigator.clipboard.readText()")
 
         assert page.locator("#announcer").inner_text() == "Copied without the text, which is too long"
-    assert "text=Hello." in short and "text=" not in long and "variant=quantized" in long
+    assert "text=Hello." in short
+    assert "text=" not in long
+    assert "variant=quantized" in long
 
 
 def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) -> None:
@@ -259,11 +269,14 @@ def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) ->
 
     body = voted.value.post_data_json
     name = body["preferred"] if body else ""
-    assert "original" not in unnamed and "compact" not in unnamed
+    assert "original" not in unnamed
+    assert "compact" not in unnamed
     assert violations == []
     assert service.post(f"/translate?variant={name}", {"text": DIFFERING}).json["outputs"][0]["text"] == preferred
     second = page.locator(".output").nth(1).inner_text()
-    assert name in second and "your choice" in second and "Retention" in second
+    assert name in second
+    assert "your choice" in second
+    assert "Retention" in second
     assert page.locator(".output ins").count() > 0
     assert service.post("/feedback", body).problem.title == "Conflict"
 
@@ -277,7 +290,8 @@ def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None
     page.locator("main").get_by_text("you found the outputs equally good").wait_for()
 
     body = voted.value.post_data_json
-    assert body and body["preferred"] is None
+    assert body
+    assert body["preferred"] is None
     assert page.locator(".output ins").count() > 0
     assert service.post("/feedback", body).problem.title == "Conflict"
 
@@ -290,7 +304,8 @@ def test_equal_outputs_are_a_tie_by_themselves(visitor: Visitor) -> None:
     page.locator("main").get_by_text("All outputs are the same text: a tie.").wait_for()
 
     body = voted.value.post_data_json
-    assert body and body["preferred"] is None
+    assert body
+    assert body["preferred"] is None
     assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
 
 

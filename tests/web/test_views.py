@@ -1,4 +1,4 @@
-"""What holds for every view: accessible, readable on a phone, calm, quiet in the console, and shareable."""
+"""What holds for every view: it is accessible, fits a phone, does not jump, and can be opened by its address."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
+# Addresses of views of things that do not exist.
 NO_SUCH = ["variants/translation/nope", "evaluations/nope", "experiments/nope"]
+# Script: the sum of the layout shifts until 300 ms from now (CLS).
 LAYOUT_SHIFTS = """() => new Promise((resolve) => {
   let total = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; })
@@ -25,9 +27,11 @@ LAYOUT_SHIFTS = """() => new Promise((resolve) => {
 GOOD_LAYOUT_SHIFT = 0.1
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))], ids=["light laptop", "dark phone"]
+)
 @pytest.mark.parametrize("view", VIEWS)
-def test_everybody_can_read_a_view_which_fits_and_does_not_jump(
+def test_a_view_is_accessible_fits_the_screen_and_does_not_jump(
     visit: Visit, view: str, theme: Any, size: tuple[int, int]
 ) -> None:
     options = {"color_scheme": theme, "viewport": {"width": size[0], "height": size[1]}, "reduced_motion": "reduce"}
@@ -39,7 +43,8 @@ def test_everybody_can_read_a_view_which_fits_and_does_not_jump(
         found = visitor.serious_violations()
 
     assert found == []
-    assert width <= size[0] and moving == 0
+    assert width <= size[0]
+    assert moving == 0
     assert shift < GOOD_LAYOUT_SHIFT
 
 
@@ -48,7 +53,9 @@ def test_a_phone_shows_each_column_of_a_table_with_its_title(visit: Visit) -> No
         page = visitor.open("variants/translation/compact")
         retention = page.locator("td[data-label=Retention]").first.bounding_box()
 
-    assert retention is not None and retention["x"] >= 0 and retention["x"] + retention["width"] <= 390
+    assert retention is not None
+    assert retention["x"] >= 0
+    assert retention["x"] + retention["width"] <= 390
 
 
 @pytest.mark.parametrize("view", NO_SUCH)
@@ -91,6 +98,7 @@ def test_the_theme_is_that_of_the_system_until_it_is_chosen(visit: Visit) -> Non
         page.reload()
         after_reload = page.evaluate(background)
 
+    # The backgrounds of the dark and of the light theme.
     assert of_system == "rgb(21, 20, 18)"
     assert chosen == after_reload == "rgb(250, 248, 244)"
 
@@ -142,7 +150,9 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
         dialogs = page.locator("dialog").count()
         context.close()
 
-    assert found == [] and visitor.complaints == [] and dialogs == 0
+    assert found == []
+    assert visitor.complaints == []
+    assert dialogs == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -155,7 +165,7 @@ def test_the_api_page_can_be_read_in_both_themes_and_on_a_phone(visit: Visit, th
         page.get_by_role("button", name="Execute").click()
         page.get_by_text("Request duration").wait_for()
         width = page.evaluate("document.documentElement.scrollWidth")
-        # swagger-ui has faults of other kinds, which a style sheet cannot mend.
+        # Only contrast is tested. A style sheet cannot mend the other faults of swagger-ui.
         pale = [each for each in visitor.serious_violations() if each.startswith("color-contrast")]
 
     assert pale == []
