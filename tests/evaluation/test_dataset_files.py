@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.evaluation.dataset_files import (
+    MAX_LINE,
     DatasetUnavailable,
     Example,
     read_examples,
@@ -55,6 +56,7 @@ def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:
         ("a.csv", "source,target\nHello, you,Hallo\n", "line 2 of a.csv has more columns"),
         ("a.csv", 'source,target\n"Hello" you,Hallo\n', "line 2 of a.csv is not CSV"),
         ("a.csv", "", "line 1 of a.csv must name the columns"),
+        ("a.tsv", f"Hi.\tHallo.\n{'A' * MAX_LINE}\n", "line 2 of a.tsv has more than 2,000,000 characters"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, name: str, content: str, said: str) -> None:

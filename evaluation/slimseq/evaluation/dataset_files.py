@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -26,6 +27,8 @@ FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
     Task.TRANSLATION: (("source", "target"),),
 }
 
+# Maximum number of characters of a line, with its end. The longest article of CNN/DailyMail has about 16,000.
+MAX_LINE = 2_000_000
 # Maximum number of characters of a CSV line. A field of the `csv` module has at most 131,072.
 MAX_CSV_LINE = 500_000
 # Names of the field of a text without a target.
@@ -218,7 +221,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
     try:
-        for number, line in enumerate(file, start=1):
+        lines = iter(partial(file.readline, MAX_LINE + 1), "")
+        for number, line in enumerate(lines, start=1):
+            if len(line) > MAX_LINE:
+                raise DatasetUnavailable(f"line {number} of {name} has more than {MAX_LINE:,} characters")
             yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DatasetUnavailable(f"{name} is not UTF-8 text") from error

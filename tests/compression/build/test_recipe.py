@@ -1,5 +1,6 @@
 """A recipe's file is read, or one `BadRecipe` says what is wrong with it, whatever it holds."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slimseq.compression import recipes
-from slimseq.compression.build.recipe import Recipe, read_recipe
+from slimseq.compression.build.recipe import MAX_BYTES, Recipe, read_recipe
 from slimseq.compression.errors import BadRecipe
 from tests.anything import altered, json_values, scalars
 
@@ -131,3 +132,14 @@ def test_a_recipe_with_any_other_value_is_read_or_a_clear_error(file: Path, cont
 @example(content=b"a: &a [*a]")
 def test_any_text_is_a_clear_error(file: Path, content: bytes) -> None:
     assert isinstance(read(file, content), str)
+
+
+def test_a_pipe_and_a_file_that_is_no_recipe_by_its_size_are_refused(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe.yaml", tmp_path / "large.yaml"
+    os.mkfifo(pipe)
+    large.write_bytes(b"#" * (MAX_BYTES + 1))
+
+    with pytest.raises(BadRecipe, match=r"pipe.yaml cannot be read: .*not a regular file"):
+        read_recipe(pipe)
+    with pytest.raises(BadRecipe, match=r"large.yaml cannot be read"):
+        read_recipe(large)

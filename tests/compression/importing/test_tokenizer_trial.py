@@ -30,6 +30,17 @@ def test_a_tokenizer_of_a_known_family_passes_unchanged(folder: Path, tmp_path: 
     assert Tokenizer(made).encode("Good morning.", 64) == Tokenizer(folder).encode("Good morning.", 64)
 
 
+def test_lengths_of_a_tokenizer_are_left_to_its_reader(folder: Path, tmp_path: Path) -> None:
+    whole = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    padding = {"strategy": {"Fixed": 2_000_000_000}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0}
+    whole["padding"] = padding | {"pad_type_id": 0, "pad_token": "<pad>"}
+    (folder / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+
+    made = make_fast_tokenizer(folder, tmp_path / "scratch")
+
+    assert json.loads((made / "tokenizer.json").read_text(encoding="utf-8"))["padding"] is None
+
+
 def test_a_tokenizer_that_takes_too_long_is_ended(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

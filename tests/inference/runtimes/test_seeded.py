@@ -7,6 +7,7 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from tests.inference.runtimes.test_ctranslate2 import exported
@@ -42,6 +43,18 @@ def test_a_row_draws_the_same_alone_again_and_in_any_batch(generator: TextGenera
     assert generator.runtime.generate(rows[::-1], options) == together[::-1]
     assert [generator.runtime.generate([row], options)[0] for row in rows] == together
     assert generator.runtime.generate(rows, drawing(generator, 8)) != together
+
+
+def test_a_row_draws_the_same_whether_or_not_its_tokens_are_followed(generator: TextGenerator) -> None:
+    rows, options = rows_of(generator), drawing(generator, 7)
+    followed: list[int] = []
+
+    streamed = generator.runtime.generate(
+        rows, options, GenerationCallbacks(on_token=lambda row, _: followed.append(row))
+    )
+
+    assert streamed == generator.runtime.generate(rows, options)
+    assert followed
 
 
 def test_a_row_draws_the_same_while_other_threads_draw(generator: TextGenerator) -> None:

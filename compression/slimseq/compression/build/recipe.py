@@ -24,6 +24,7 @@ from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import NAME_PATTERN, Task
+from slimseq.models_store.model_folder import read_regular
 
 # Name of the variant that the base of a recipe becomes.
 BASE = "original"
@@ -183,10 +184,14 @@ class Recipe(RecipePart):
         return libraries | ({"torch"} if self.base.import_ is not None else set())
 
 
+# Limit of a recipe's file. The longest recipe here has 7 kB.
+MAX_BYTES = 1024 * 1024
+
+
 def read_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe, or raises BadRecipe, which names file and place."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_regular(path, MAX_BYTES).decode())
     except (OSError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -106,8 +106,11 @@ def main(source: Path, made: Path) -> None:
     for name in (TOKENIZER, TARGET_TOKENIZER):
         if (made / name).exists():
             tokenizer = read_json(made / name)
-            if replace_slow_patterns(tokenizer):
-                write_json(made / name, tokenizer, None)
+            has_slow_patterns = replace_slow_patterns(tokenizer)
+            # Lengths are chosen by whoever reads the tokenizer. Padding to a fixed length could fill the memory.
+            has_lengths = bool(tokenizer.pop("padding", None)) | bool(tokenizer.pop("truncation", None))
+            if has_slow_patterns or has_lengths:
+                write_json(made / name, tokenizer | {"padding": None, "truncation": None}, None)
     try_on_samples(Tokenizer(made))
 
 

@@ -210,7 +210,7 @@ class CTranslate2Runtime:
             max_input_length=0,
             return_end_token=True,
             return_scores=True,
-            callback=follower.on_step if options.num_beams == 1 and follower.on_token else None,
+            callback=follower.on_step if _needs_callback(options, follower) else None,
         )
         if follower.error is not None:
             raise follower.error
@@ -252,6 +252,15 @@ def _call_rows(options: GenerationOptions) -> int:
     """Returns how many rows a call may have, see `CALL_ROWS`."""
     longer_outputs = min(1, CALL_TOKENS / options.max_new_tokens) ** 2
     return max(1, int(CALL_ROWS / options.num_beams * longer_outputs))
+
+
+def _needs_callback(options: GenerationOptions, follower: "_Follower") -> bool:
+    """Whether the library's callback is set.
+
+    Sampling always has the callback: with it the library draws other random numbers, so a stream and an answer with the
+    same seed would differ.
+    """
+    return options.num_beams == 1 and (follower.on_token is not None or options.do_sample)
 
 
 class _Follower:

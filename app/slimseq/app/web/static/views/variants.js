@@ -262,7 +262,7 @@ function whereMeasured(all) {
   const speeds = all.map((each) => each.speed).filter(Boolean);
   const published = all.map((each) => each.published?.speed).filter(Boolean);
   const rough = speeds.some((each) => each.is_rough) ? html`<b>It was busy meanwhile: they are rough.</b>` : nothing;
-  return html`${speeds.length ? html`Speed is tokens a second divided by the base model's, in one run ${settings(speeds)}. ${rough}` : nothing}
+  return html`${speeds.length ? html`Speed is tokens a second divided by the base model's, in one run on the same runtime, ${settings(speeds)}. ${rough}` : nothing}
     ${published.length ? html`Published speeds were measured ${settings(published)}.` : nothing} ${otherFiles(all)} <br />`;
 }
 
@@ -296,6 +296,12 @@ function rankCorrelation(calibration) {
     ><span class="row-note">${calibration.is_used ? interval(calibration.spearman_interval, 2) : "not used"}</span>`;
 }
 
+/** The speed in tokens a second, and that of the base model in the same run on the same runtime. */
+function tokensPerSecond(each) {
+  const { tokens_per_second: own, base_tokens_per_second: base } = each.speed;
+  return isRoot(each) || base === null ? `${count(own)} tokens/s` : `${count(own)} of ${count(base)} tokens/s`;
+}
+
 function row(each, { mark, domain, largest, fastest, isCalibrated, state, light }) {
   const retention = each.quality?.retention;
   const limit = limitOf(each);
@@ -327,7 +333,7 @@ function row(each, { mark, domain, largest, fastest, isCalibrated, state, light 
     <td data-label="Speed" class="cost">
       <b>${times(each.speed?.speed_up)}</b>
       <span class="row-note"
-        >${each.speed ? `${count(each.speed.tokens_per_second)} tokens/s` : "not measured here"}</span
+        >${each.speed ? tokensPerSecond(each) : "not measured here"}</span
       >${publishedNote(times(each.speed?.speed_up), times(each.published?.speed?.speed_up))}${bar(
         (each.speed?.speed_up ?? 0) / fastest,
       )}
