@@ -28,7 +28,7 @@ LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3
 	--custom-compile-command 'make lock'
 LOCKS := deploy/requirements
 # Where tests are that measure seconds. To collect all others imports PyTorch, for nothing.
-ALONE_TESTS := tests/chaos tests/service
+ALONE_TESTS := tests/chaos tests/service tests/inference/text/test_held_interpreter.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run prepare check test chaos audit docs reference vendor screenshots lock test-transformers4 test-cluster lint format clean

@@ -52,6 +52,7 @@ STARTING_PROCESSES = {"tests.command_line", "tests.service.conftest"}
 # Beginnings of the ids of tests that measure seconds: other tests at the same time would change the result.
 ALONE = (
     "tests/chaos/test_storm",
+    "tests/inference/text/test_held_interpreter.py",
     "tests/service/test_variants_in_memory.py::test_p95",
     "tests/service/test_overload.py::test_a_request_is_answered_with_504_soon",
     "tests/service/test_stopping.py::test_a_client_that_reads_nothing",
@@ -113,6 +114,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if item.nodeid.startswith(ALONE):
             item.add_marker("alone")
+            item.add_marker("slow")
         if item.nodeid.startswith(LOW_PRIORITY):
             item.add_marker("low_priority")
         if uses_transformers[item.path]:
