@@ -35,5 +35,5 @@ def holds_long(step: Step, unit: str) -> bool:
 
 
 def test_a_step_that_holds_the_interpreter_is_found() -> None:
-    assert holds_long(Step(lambda text: sorted(text + text[::-1])), "é1")
+    assert holds_long(Step(lambda text: sorted(8 * (text + text[::-1]))), "é1")
     assert not holds_long(Step(lambda text: [each for each in text if each == "é"]), "é1")
