@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimseq.models_store.manifest import digest_of
 from tests.chaos.good import ARTICLE
@@ -23,7 +23,6 @@ from tests.service.raw import connect
 Attack = Callable[[Target], Iterator[str]]
 
 MEGABYTE = 1_000_000
-MILLION = 1_000_000
 CHUNK = b"x" * 65_536
 # Limit for what the service reads of a request without an end: a body of the largest size, what it reads after its
 # answer, and what the buffers of the system hold.
@@ -32,6 +31,8 @@ MOST_TAKEN_BYTES = 48 * MEGABYTE
 ENDLESS_BYTES = 400 * MEGABYTE
 ENDLESS_SECONDS = 10
 WORDS = ["bridge", "river", "council", "repair", "pillar", "engineer", "market", "crossing", "motorway", "winter"]
+# Length of a text of the maximum size that a request may have.
+LONG_CHARACTERS = 1_000_000
 # A variant whose tokenizer panics, as a stranger may have made it, and a sentence that it fails on.
 STRANGER = "stranger"
 SENTENCE = "The old man walks along the river and looks at the birds in the garden."
@@ -50,10 +51,11 @@ CHUNKED = b"%x\r\n" % len(CHUNK) + CHUNK + b"\r\n"
 def texts_that_take_long(target: Target) -> Iterator[str]:
     """Sends texts that take a tokenizer seconds, documents of a million characters, and many long texts."""
     sentence = "The engineers found cracks in the old stone bridge. "
-    document = {"text": sentence * (MILLION // len(sentence)), "long_input": "map_reduce"}
+    document = {"text": sentence * (LONG_CHARACTERS // len(sentence)), "long_input": "map_reduce"}
     post = target.service.post
     calls = [
-        *(partial(post, "/translate", {"text": text}) for text in ("a" * MILLION, "e\u0301" * (MILLION // 2))),
+        partial(post, "/translate", {"text": "a" * LONG_CHARACTERS}),
+        partial(post, "/translate", {"text": "e\u0301" * (LONG_CHARACTERS // 2)}),
         *[partial(post, "/summarize", document)] * 3,
         *[partial(post, "/summarize", {"text": [ARTICLE * 6] * 64})] * 8,
     ]
@@ -104,20 +106,28 @@ def bodies_of_too_many_values(target: Target) -> Iterator[str]:
             yield f"{path}: {answer.status}"
 
 
+class SenselessEvaluation(NamedTuple):
+    """An evaluation to post, and the seconds after which it is deleted."""
+
+    task: str
+    pairs: list[dict[str, str]]
+    seconds: float
+
+
 def evaluations_without_sense(target: Target) -> Iterator[str]:
     """Posts a pair of 25,000 words, an evaluation that is deleted while it runs, and forty of 7.5 MB."""
     words = " ".join(WORDS[number % len(WORDS)] + str(number % 997) for number in range(25_000))
     large = {"source": "word " * 1500, "target": "Wort " * 1500}
-    # Each with the seconds after which it is deleted.
-    wanted: list[tuple[dict[str, Any], float]] = [
-        ({"task": "summarization", "pairs": [{"document": words, "summary": words}]}, 4),
-        ({"task": "summarization", "pairs": [{"document": words[:40_000], "summary": words[:12_000]}] * 20}, 4),
-        *[({"task": "translation", "pairs": [large] * 500}, 0.0)] * 40,
+    wanted = [
+        SenselessEvaluation("summarization", [{"document": words, "summary": words}], seconds=4),
+        SenselessEvaluation("summarization", [{"document": words[:40_000], "summary": words[:12_000]}] * 20, seconds=4),
+        *[SenselessEvaluation("translation", [large] * 500, seconds=0)] * 40,
     ]
-    for body, seconds in wanted:
-        posted = target.service.post("/evaluations", {"variants": ["quantized"], **body})
+    for each in wanted:
+        body = {"variants": ["quantized"], "task": each.task, "pairs": each.pairs}
+        posted = target.service.post("/evaluations", body)
         if posted.status == 202:
-            time.sleep(seconds)
+            time.sleep(each.seconds)
             target.service.delete(f"/evaluations/{posted.json['id']}")
         elif posted.status not in (422, 429, 503):
             yield f"an evaluation: {posted.status}"

@@ -10,9 +10,8 @@ from tests.command_line import compression, compression_without_room
 from tests.compression.tiny import tiny_file
 from tests.damage import contents
 
-# Manifests and configurations fit, weights don't.
+# A limit on file size stands in for the full disk. Manifests and configurations fit, weights do not. In bytes.
 GREATEST_FILE = 30_000
-
 
 RECIPE = "name: small\ntask: translation\nbase: {keep: true}\nvariants: {made: {steps: [quantize]}}\n"
 COMMANDS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, eventually
 from tests.service.conftest import running_service
 from tests.service.raw import connect, head
 
@@ -28,6 +28,8 @@ EXPERIMENT = {
     "arms": [{"variant": "quantized", "weight": 3}, {"variant": "pruned", "weight": 1}],
     "margin": 0.02,
 }
+
+ORIGINAL_AND_QUANTIZED = [{"variant": "original"}, {"variant": "quantized"}]
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +71,13 @@ def compared(service: Service) -> Any:
 def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) -> None:
     experiment = start_experiment(experiments)
 
-    arms = {unit: translated(experiments, unit).json for unit in map(str, range(80))}
-    again = {unit: translated(experiments, unit).json for unit in list(arms)[:10]}
+    answers = {unit: translated(experiments, unit).json for unit in map(str, range(80))}
+    again = {unit: translated(experiments, unit).json for unit in list(answers)[:10]}
 
-    assert all(arm["experiment"] == {"id": experiment["id"], "arm": arm["variant"]} for arm in arms.values())
-    assert all(arms[unit]["variant"] == arm["variant"] for unit, arm in again.items())
-    counts = Counter(arm["variant"] for arm in arms.values())
+    for answer in answers.values():
+        assert answer["experiment"] == {"id": experiment["id"], "arm": answer["variant"]}
+    assert all(answers[unit]["variant"] == answer["variant"] for unit, answer in again.items())
+    counts = Counter(answer["variant"] for answer in answers.values())
     # Three quarters of 80 units, give or take what chance does.
     assert 45 <= counts["quantized"] <= 72
     assert counts["quantized"] + counts["pruned"] == 80
@@ -83,30 +86,35 @@ def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) ->
     assert sum(arm["responses"] for arm in report["arms"]) == 90
 
 
-def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experiments: Service) -> None:
-    start_experiment(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
+def test_a_request_that_names_a_variant_or_a_runtime_or_is_of_another_task_is_in_no_experiment(
+    experiments: Service,
+) -> None:
+    start_experiment(experiments, arms=ORIGINAL_AND_QUANTIZED)
 
     named = translated(experiments, "someone", "?variant=original").json
     with_runtime = [translated(experiments, str(unit), "?runtime=onnxruntime") for unit in range(10)]
-    streamed = translated(experiments, "someone", stream=True).events[-1][1]
-    unsplit = experiments.post("/summarize", TEXT).json
+    of_other_task = experiments.post("/summarize", TEXT).json
 
     assert named["variant"] == "original"
     assert "experiment" not in named
     # The default variant's answer, whether it has the runtime or not.
     assert len({answer.status for answer in with_runtime}) == 1
     assert all("experiment" not in answer.json for answer in with_runtime)
-    assert streamed["experiment"]["arm"] == streamed["variant"]
-    assert "experiment" not in unsplit
+    assert "experiment" not in of_other_task
+
+
+def test_a_stream_is_in_an_experiment_and_names_its_arm(experiments: Service) -> None:
+    experiment = start_experiment(experiments, arms=ORIGINAL_AND_QUANTIZED)
+
+    streamed = translated(experiments, "someone", stream=True).events[-1][1]
+
+    assert streamed["experiment"] == {"id": experiment["id"], "arm": streamed["variant"]}
 
 
 def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, store: Path) -> None:
-    arms = [{"variant": "original"}, {"variant": "quantized"}]
     with running_service(log, store=store) as service:
-        experiment = start_experiment(service, arms=arms)
-        shutil.rmtree(store / "translation" / "quantized")
-        while translated(service, query="?variant=quantized").status != 404:
-            time.sleep(0.05)
+        experiment = start_experiment(service, arms=ORIGINAL_AND_QUANTIZED)
+        remove_variant(service, store, "quantized")
 
         answers = [translated(service, str(unit)) for unit in range(20)]
         streamed = [translated(service, str(unit), stream=True) for unit in range(3)]
@@ -115,55 +123,85 @@ def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, sto
 
     assert {answer.status for answer in answers + streamed} == {200}
     assert comparison.status == 404
+    # The units of the arm that is there. The others get the default variant's answer, outside of the experiment.
     inside = [answer for answer in answers if "experiment" in answer.json]
     assert 0 < len(inside) < 20
     assert all(answer.json["variant"] == "original" for answer in inside)
     assert report["arms"][1]["errors"] >= 20 - len(inside)
 
 
+def remove_variant(service: Service, store: Path, variant: str) -> None:
+    """Removes a translator from the store, and waits until the service has noticed."""
+    shutil.rmtree(store / "translation" / variant)
+    answer = eventually(lambda: translated(service, query=f"?variant={variant}"), lambda found: found.status == 404)
+    assert answer.status == 404
+
+
 def default_of(service: Service) -> Any:
-    [found] = [each for each in service.get("/variants").json["variants"] if each["default"]]
+    """Returns the variant that `/variants` shows as the default translator."""
+    [found] = [
+        each for each in service.get("/variants").json["variants"] if each["default"] and each["task"] == "translation"
+    ]
     return found
 
 
-def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until_it_is_removed(
-    log: Path, store: Path, tmp_path: Path
-) -> None:
-    shutil.rmtree(store / "summarization")
-    database = f"sqlite:///{tmp_path / 'shared.db'}"
-    with (
-        running_service(log, store=store, database_url=database) as service,
-        running_service(tmp_path / "other", store=store, database_url=database) as other,
-    ):
-        path = (
-            f"/experiments/{start_experiment(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
-        )
-        undecided = service.post(f"{path}/promote", {})
-        ended = service.post(f"{path}/promote?arm=original", {}).json
-        at_once, deadline = translated(service).json["variant"], time.monotonic() + 10
-        while translated(other).json["variant"] != "original" and time.monotonic() < deadline:
-            time.sleep(0.1)
-        shared = default_of(other)
+def promote_original(service: Service) -> Any:
+    """Starts an experiment, and promotes its arm `original`. Returns the experiment."""
+    experiment = start_experiment(service, arms=ORIGINAL_AND_QUANTIZED)
+    answer = service.post(f"/experiments/{experiment['id']}/promote?arm=original", {})
+    assert answer.status == 200, answer.text
+    return answer.json
 
-    with running_service(log, store=store, database_url=database) as service:
-        restarted = default_of(service)
-        shutil.rmtree(store / "translation" / "original")
-        while translated(service, query="?variant=original").status != 404:
-            time.sleep(0.05)
-        answer, usual = translated(service), default_of(service)
-        gone = service.post(f"{path}/promote?arm=original", {})
-        time.sleep(3)
+
+def test_an_undecided_experiment_is_promoted_only_if_the_request_names_the_arm(experiments: Service) -> None:
+    experiment = start_experiment(experiments)
+
+    undecided = experiments.post(f"/experiments/{experiment['id']}/promote", {})
 
     assert undecided.status == 409
     assert "?arm=quantized" in undecided.problem.detail
-    assert (ended["promoted"], ended["status"], at_once) == ("original", "stopped", "original")
-    reason = f"experiment {ended['id']} promoted original"
+
+
+def test_a_promoted_arm_is_the_default_of_all_services_and_after_a_restart(log: Path, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'shared.db'}"
+    with (
+        running_service(log, database_url=database) as service,
+        running_service(tmp_path / "other", database_url=database) as other,
+    ):
+        promoted = promote_original(service)
+        at_once = translated(service).json["variant"]
+        # The other service reads the database again and again.
+        shared = eventually(lambda: default_of(other), lambda found: found["variant"] == "original", 10)
+        answer_of_other = translated(other).json["variant"]
+
+    with running_service(log, database_url=database) as service:
+        restarted = default_of(service)
+
+    assert (promoted["promoted"], promoted["status"], at_once) == ("original", "stopped", "original")
+    reason = f"experiment {promoted['id']} promoted original"
     assert (shared["variant"], shared["default_reason"]) == ("original", reason)
+    assert answer_of_other == "original"
     assert (restarted["variant"], restarted["status"]) == ("original", "loaded")
+
+
+def test_without_its_promoted_variant_a_service_has_the_usual_default_and_says_why(log: Path, store: Path) -> None:
+    # With a summarizer, the store would take longer to load.
+    shutil.rmtree(store / "summarization")
+    with running_service(log, store=store) as service:
+        promoted = promote_original(service)
+        remove_variant(service, store, "original")
+
+        answer = translated(service)
+        # The service looks at its store once a second. Until then it only knows that the variant cannot be loaded.
+        usual = eventually(lambda: default_of(service), lambda found: "not in the store" in found["default_reason"], 10)
+        again = service.post(f"/experiments/{promoted['id']}/promote?arm=original", {})
+        logged = eventually(log.read_text, lambda text: usual["default_reason"] in text, 10)
+
     assert (answer.status, answer.json["variant"], usual["variant"]) == (200, "quantized", "quantized")
+    reason = f"experiment {promoted['id']} promoted original"
     assert usual["default_reason"] == f"usual default: {reason}, which is not in the store"
-    assert usual["default_reason"] in log.read_text()
-    assert gone.status == 404
+    assert usual["default_reason"] in logged
+    assert again.status == 404
 
 
 def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answers(experiments: Service) -> None:
@@ -249,11 +287,12 @@ def test_experiments_are_listed_in_pages(experiments: Service) -> None:
         ({"arms": [{"variant": "quantized"}, {"variant": "quantized"}]}, 422, "twice"),
         ({"arms": [{"variant": "quantized", "weight": 0}, {"variant": "pruned"}]}, 422, "weight"),
         ({"margin": 0.6}, 422, "margin"),
-        # No JSON.
+        # NaN is no JSON.
         ({"margin": float("nan")}, 422, ""),
         ({"arms": [{"variant": "quantized", "weight": None}, {"variant": "pruned"}]}, 422, "weight"),
         ({"name": ""}, 422, "name"),
         ({"task": "poetry"}, 422, "task"),
+        # An unknown field.
         ({"arm": []}, 422, "arm"),
         ({"when_decided": "win"}, 422, "when_decided"),
     ],
@@ -300,7 +339,7 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
         refused = service.post("/experiments", EXPERIMENT)
         path = service.post("/experiments", EXPERIMENT, operator).headers["location"]
         translated(service, "someone")
-        running = service.send("DELETE", path, headers=operator)
+        deleted_while_running = service.send("DELETE", path, headers=operator)
         answers = [
             service.post(f"{path}/stop", {}),
             service.post(f"{path}/promote?arm=pruned", {}),
@@ -313,8 +352,8 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
 
     assert refused.status == 401
     assert "Bearer" in refused.problem.detail
-    assert running.status == 409
-    assert "stop it first" in running.problem.detail
+    assert deleted_while_running.status == 409
+    assert "stop it first" in deleted_while_running.problem.detail
     assert [each.status for each in answers] == [401, 401, 200, 401, 204, 404, 404]
 
 
@@ -336,6 +375,7 @@ def leave_after_the_first_piece(service: Service) -> None:
 def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is_none(experiments: Service) -> None:
     experiment = start_experiment(experiments)
     leave_after_the_first_piece(experiments)
+    # Enough for the service to notice that the client left. It would count an error then, and counts nothing else.
     time.sleep(1)
     after_leaving = arms_of(experiments, experiment)
     broken = experiments.post("/translate", LONG)

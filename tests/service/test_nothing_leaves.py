@@ -24,8 +24,8 @@ pytestmark = needs_compiler
 
 # The telemetry of ONNX Runtime looks up its collector about ten seconds after the import of the library.
 UPLOAD_SECONDS = 15.0
-# How long processes of low priority may take on a busy machine.
-CHILD_SECONDS = 240.0
+# How long an evaluation or a shadow request, which run in processes of low priority, may take on a busy machine.
+LOW_PRIORITY_SECONDS = 240.0
 STORE = ("--store", str(ONE_TRANSLATOR))
 PAIRS = [
     {"source": "Good morning.", "target": "Guten Morgen."},
@@ -73,7 +73,7 @@ def live_agreement(service: Service) -> object:
     return found["live_agreement"]
 
 
-def test_the_recorder_sees_what_onnx_runtime_sends_without_our_switch(outward: Outward) -> None:
+def test_the_recorder_sees_the_telemetry_of_onnx_runtime_where_it_is_not_turned_off(outward: Outward) -> None:
     ran = outward.run("-c", WITH_TELEMETRY)
 
     assert ran.returncode == 0, ran.stderr
@@ -91,14 +91,18 @@ def test_the_recorder_sees_the_names_and_files_of_child_processes_too(outward: O
     assert outward.files == ["left"]
 
 
-def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, log: Path) -> None:
+def test_a_service_and_its_child_processes_connect_to_nobody_and_leave_only_the_database(
+    outward: Outward, log: Path
+) -> None:
     started = time.monotonic()
     with serving(outward, log) as service:
         answers = [service.post(f"/{verb}", {"text": "Good morning."}) for verb in ("translate", "summarize")]
         body = {"task": "translation", "variants": ["quantized"], "pairs": PAIRS}
         location = service.post("/evaluations", body).headers["location"]
-        job = eventually(lambda: service.get(location).json, lambda job: job["status"] == "succeeded", CHILD_SECONDS)
-        agreement = eventually(lambda: live_agreement(service), seconds=CHILD_SECONDS)
+        job = eventually(
+            lambda: service.get(location).json, lambda job: job["status"] == "succeeded", LOW_PRIORITY_SECONDS
+        )
+        agreement = eventually(lambda: live_agreement(service), seconds=LOW_PRIORITY_SECONDS)
         time.sleep(max(0.0, UPLOAD_SECONDS - (time.monotonic() - started)))
 
     assert [answer.status for answer in answers] == [200, 200]
@@ -118,7 +122,7 @@ def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, l
     ],
     ids=["evaluate", "benchmark", "benchmarks", "Python"],
 )
-def test_a_command_or_program_leaves_nothing(outward: Outward, words: tuple[str, ...]) -> None:
+def test_a_command_or_program_connects_to_nobody_and_leaves_no_file(outward: Outward, words: tuple[str, ...]) -> None:
     ran = outward.run(*words)
 
     assert ran.returncode == 0, ran.stderr
@@ -126,7 +130,7 @@ def test_a_command_or_program_leaves_nothing(outward: Outward, words: tuple[str,
     assert outward.files == []
 
 
-def test_what_trains_and_imports_leaves_nothing(outward: Outward, tmp_path: Path) -> None:
+def test_import_and_compression_connect_to_nobody_and_leave_no_file(outward: Outward, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     store, data = tmp_path / "artifacts", tmp_path / "train.jsonl"
     data.write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS * 8), encoding="utf-8")

@@ -335,7 +335,7 @@ class ExperimentConclusion(BaseModel):
     """What the experiment has shown so far. It is valid at any time at which one looks."""
 
     verdict: Literal["ahead", "equivalent", "undecided"]
-    arm: str | None = Field(description="The arm that is ahead of all others.")
+    arm: str | None = Field(description="The arm that is ahead of all others, or the only one left.")
     text: str = Field(description="The verdict in words.")
 
 

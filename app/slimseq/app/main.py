@@ -60,13 +60,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Slimseq",
         version=VERSION,
         description=DESCRIPTION,
-        # The routes of an included router are matched twice.
+        # The routes of an included router are matched twice, so the hot routes are given directly.
         routes=generate.router.routes,
         lifespan=_lifespan,
         redirect_slashes=False,
         # FastAPI's own pages load their scripts from another site.
         docs_url=None,
         redoc_url=None,
+        # FastAPI reads this, and then records nothing itself. `slimseq.app.observability` makes the traces.
         telemetry=OWN_TRACES_ONLY,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -124,7 +125,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
     services.traffic_sync.start(services.experiments.decide)
-    # The default variants are preloaded. A promotion in the database may have changed them, so it is read first.
+    # Loads the default variants. Promotions in the database may change which variants are the default. So the loading
+    # waits until the service has tried to read them.
     preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
     trimming = asyncio.create_task(keep_trimming(services.pool.idle_seconds))
     collecting = asyncio.create_task(keep_collecting(services.pool.idle_seconds))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from slimseq.models_store.errors import BadSignature, UnusableKey
 from slimseq.models_store.files import SIGNATURE, open_inside
@@ -64,12 +64,12 @@ class TrustedKeys:
         except OSError as error:
             raise BadSignature(f"{name}: {SIGNATURE} cannot be read: {error.strerror}") from error
         try:
-            signed = _signed_files(self.pems, content)
+            signed_files = _signed_files(self.pems, content)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise BadSignature(f"{name}: {SIGNATURE} is no signature of files") from error
-        if signed is None:
+        if signed_files is None:
             raise BadSignature(f"{name}: the signature is not valid: it is not of a trusted key")
-        if signed != tuple(sorted((entry.path, entry.sha256) for entry in files)):
+        if signed_files != tuple(sorted((entry.path, entry.sha256) for entry in files)):
             raise BadSignature(f"{name}: the signature is not valid: it is of other files")
 
 
@@ -83,6 +83,8 @@ def _read_key(path: Path) -> str:
     return pem
 
 
+# A key of the cache holds a signature of up to `MAX_SIGNATURE_BYTES`: about 1 GiB at worst. A usual signature has some
+# kilobytes, so that the cache takes some megabytes.
 @functools.lru_cache(maxsize=1024)
 def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str], ...] | None:
     """Returns the paths and hashes that a signature lists, sorted; None if none of the keys made it."""
@@ -94,23 +96,34 @@ def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str
     envelope = bundle["dsseEnvelope"]
     payload = base64.b64decode(envelope["payload"], validate=True)
     (signature,) = (base64.b64decode(each["sig"], validate=True) for each in envelope["signatures"])
-    signed = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode() + payload
+    signed_bytes = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode() + payload
     # The hash of each curve, as `model-signing` takes it.
     digests = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
     for pem in pems:
         key = _public_key(pem)
         try:
-            key.verify(signature, signed, ec.ECDSA(digests[key.key_size]))
+            key.verify(signature, signed_bytes, ec.ECDSA(digests[key.key_size]))
         except InvalidSignature:
             continue
         statement = json.loads(payload)
-        predicate = statement["predicate"]
-        kinds = bundle["mediaType"], envelope["payloadType"], statement["_type"], statement["predicateType"]
-        algorithms = {each["algorithm"] for each in predicate["resources"]}
-        if (*kinds, predicate["serialization"]["method"]) != KINDS or algorithms - {"sha256"}:
-            raise ValueError("another kind of signature")
-        return tuple(sorted((each["name"], each["digest"]) for each in predicate["resources"]))
+        _check_kinds(bundle, statement)
+        return tuple(sorted((each["name"], each["digest"]) for each in statement["predicate"]["resources"]))
     return None
+
+
+def _check_kinds(bundle: Any, statement: Any) -> None:
+    """Raises `ValueError` if a bundle and its statement are not of the types that `model-signing` writes for files."""
+    predicate = statement["predicate"]
+    kinds = (
+        bundle["mediaType"],
+        bundle["dsseEnvelope"]["payloadType"],
+        statement["_type"],
+        statement["predicateType"],
+        predicate["serialization"]["method"],
+    )
+    algorithms = {each["algorithm"] for each in predicate["resources"]}
+    if kinds != KINDS or algorithms - {"sha256"}:
+        raise ValueError("another kind of signature")
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,6 +1,5 @@
 """Tests of the service on Ray, which only `make test-cluster` installs: they start a cluster of two nodes."""
 
-import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,12 +8,11 @@ import pytest
 if TYPE_CHECKING:
     from tests.app.cluster.nodes import Nodes
 
-collect_ignore = [] if importlib.util.find_spec("ray") else ["nodes.py"]
-
 
 @pytest.fixture(scope="session")
 def nodes() -> "Iterator[Nodes]":
     """A Ray cluster of two nodes on this machine, which all tests share."""
+    # Imported here, because the module imports Ray. pytest loads this file in an environment without Ray too.
     from tests.app.cluster.nodes import two_nodes
 
     with two_nodes() as running:

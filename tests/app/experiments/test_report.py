@@ -73,12 +73,30 @@ def test_an_arm_that_lost_is_dropped_and_the_others_are_compared_without_it() ->
     assert conclusion(THREE_ARMS, pairs, dropped=["c"]).text == "a and b are equivalent within the margin."
 
 
-def test_of_arms_that_beat_each_other_in_a_circle_one_remains() -> None:
+def test_of_arms_that_beat_each_other_in_a_circle_one_remains_and_is_not_called_ahead_of_the_arm_that_beat_it() -> None:
     # a beats b, c beats a, and b beats c.
     pairs = reports_of_pairs("ahead", "behind", "ahead")
 
+    found = conclusion(THREE_ARMS, pairs, dropped=["a", "c"])
+
     assert losing(NAMES, pairs) == ["a", "c"]
-    assert conclusion(THREE_ARMS, pairs, dropped=["a", "c"]).text == "b is ahead of a and c."
+    assert (found.verdict, found.arm, found.text) == ("ahead", "b", "b is the only arm left.")
+
+
+def test_the_last_arm_is_ahead_of_the_dropped_arms_that_it_beat() -> None:
+    # a beats b and c.
+    pairs = reports_of_pairs("ahead", "ahead", "undecided")
+
+    assert conclusion(THREE_ARMS, pairs, dropped=["b", "c"]).text == "a is ahead of b and c."
+
+
+def test_an_arm_is_not_called_ahead_of_a_dropped_arm_that_lost_to_another_one() -> None:
+    # a beats b, b beats c, and c was dropped before a and c could be told apart.
+    pairs = reports_of_pairs("ahead", "undecided", "ahead")
+
+    found = conclusion(THREE_ARMS, pairs, dropped=["c"])
+
+    assert (found.verdict, found.arm, found.text) == ("ahead", "a", "a is ahead of b.")
 
 
 @pytest.mark.parametrize(("count", "ties"), [(400, 0.0), (800, 1 / 3)])

@@ -140,6 +140,18 @@ def test_an_unknown_key_cannot_be_revoked_and_nothing_changes(path: Path) -> Non
     assert path.read_bytes() == before
 
 
+def test_an_id_that_is_the_name_of_another_key_revokes_neither_and_both_can_be_named_otherwise(path: Path) -> None:
+    first = key_id(add(path))
+    second = key_id(add(path, str(first)))
+
+    with pytest.raises(UnusableKeysFile, match=f"web .{first}., {first} .{second}."):
+        revoke_key(path, str(first))
+
+    assert [key.id for key in read_keys(path)] == [first, second]
+    assert revoke_key(path, str(second)).id == second
+    assert revoke_key(path, "web").id == first
+
+
 def test_keys_that_are_added_at_once_are_all_there(path: Path) -> None:
     names = [f"program {number}" for number in range(8)]
     threads = [threading.Thread(target=add, args=(path, name)) for name in names]

@@ -10,9 +10,9 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY, EOS, START = 40, 1, 2
-# What follows the end token is padding, or belongs to nobody: nothing is copied from it.
-SOURCE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, EOS, 3, 4]
-
+# Two tokens after the end of the source. Nothing is copied from there.
+AFTER_END = [3, 4]
+SOURCE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, EOS, *AFTER_END]
 
 CONFIGURATION = ModelConfiguration(
     vocabulary=VOCABULARY,
@@ -46,10 +46,10 @@ def test_a_draft_is_what_follows_the_last_tokens_in_the_source_and_ends_before_t
     drafts = []
     for token in (6, 7, 8, 6, 30, 9):
         source.follow([token])
-        drafts.append(source.draft(3))
+        drafts.append((token, source.draft(3)))
 
     # 6 alone is looked up where it comes first, and 6 after 8 where both come. 30 is not in the source.
-    assert drafts == [[7, 8, 6], [8, 6, 9], [6, 9], [9], [], []]
+    assert drafts == [(6, [7, 8, 6]), (7, [8, 6, 9]), (8, [6, 9]), (6, [9]), (30, []), (9, [])]
     assert source.steps == 6
 
 
@@ -60,7 +60,8 @@ def test_an_input_that_copies_gets_longer_drafts_and_one_that_does_not_gets_none
     for step in range(5):
         choose(copies, [5 + step])
         # Both tokens are in the source, but do not follow each other there.
-        choose(others, [5 + 2 * (step % 2)])
+        one, another = 5, 7
+        choose(others, [one if step % 2 == 0 else another])
         drafts = copies.drafts()
         widths.append(1 if drafts is None else drafts.tokens.shape[1])
 
@@ -80,6 +81,8 @@ def test_one_input_that_copies_does_not_slow_down_many_that_do_not() -> None:
 
 def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_wrong_token() -> None:
     search = search_with(2)
+    # After six steps the first input has copied 5 to 10, so that 11 to 15 are left. The second one has copied 9 to 14,
+    # so that only 15 is left.
     for step in range(6):
         choose(search, [5 + step, 9 + step])
     drafts = search.drafts()
@@ -96,7 +99,9 @@ def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_
     assert (drafts.positions[1, 1:] == 7).all()
     assert (drafts.tokens[1, 1:] == 15).all()
     assert found.new_tokens == [(0, 11), (0, 12), (0, 30), (1, 15), (1, EOS)]
-    assert {row: (each.ids, each.steps) for row, each in found.finished.items()} == {1: ([*range(9, 16), EOS], 7)}
+    assert list(found.finished) == [1]
+    assert found.finished[1].ids == [9, 10, 11, 12, 13, 14, 15, EOS]
+    assert found.finished[1].steps == 7
     assert search.positions().tolist() == [9, 8]
     assert search.next_tokens().tolist() == [30, EOS]
 

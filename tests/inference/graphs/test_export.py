@@ -24,7 +24,9 @@ def test_an_export_is_verified_with_its_artifact_and_stores_the_embedding_once(f
     assert {file.path for file in export.files} == {"encoder.onnx", "decoder.onnx", "weights.data"}
     folder = context.store.folder(Task.TRANSLATION, "original")
     assert (folder / "onnx" / "export.json").exists()
-    table = SafetensorsReader(folder).read(SafetensorsReader(folder).first_of("shared.weight", "model.shared.weight"))
+    reader = SafetensorsReader(folder)
+    name = reader.first_of("shared.weight", "model.shared.weight")
+    table = reader.read(name)
     # Neither twice nor transposed.
     stored = b"".join(path.read_bytes() for path in sorted((folder / "onnx").iterdir()))
     assert stored.count(table[:8].tobytes()) == 1

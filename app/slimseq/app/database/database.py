@@ -78,7 +78,8 @@ class Database:
         self._is_migrated = False
         # The file that was migrated, see `_file_now`.
         self._migrated_file: tuple[int, int] | None = None
-        self._is_available = True
+        # Whether a failure was logged since the last transaction that succeeded. The next success is logged then.
+        self._is_failure_logged = False
         self._logged_at = -LOG_SECONDS
 
     async def delete(self, work: Work[Result]) -> Result:
@@ -100,16 +101,18 @@ class Database:
         Raises:
             DatabaseUnavailable: the database failed, or took too long. Nothing was changed then.
         """
-        decision = threading.Lock()
-        future = self._threads.submit(self.transact, work, writes=writes, decision=decision)
+        # Nobody releases this lock. The transaction acquires it before it commits, and this caller when it gives up. If
+        # the transaction comes first, it is committed. If the caller comes first, the transaction is rolled back.
+        commit_or_give_up = threading.Lock()
+        future = self._threads.submit(self.transact, work, writes=writes, commit_or_give_up=commit_or_give_up)
         result = asyncio.wrap_future(future)
-        # Reads the error of a transaction that is given up. Else asyncio would log that nobody did.
+        # Reads the error of a transaction that is given up. Else asyncio would log an error that was never retrieved.
         result.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait([result], timeout=self._timeout_seconds)
         finally:
             # Also if the caller was cancelled while it waited.
-            is_given_up = not result.done() and decision.acquire(blocking=False)
+            is_given_up = not result.done() and commit_or_give_up.acquire(blocking=False)
             if is_given_up:
                 future.cancel()
         if is_given_up:
@@ -117,26 +120,27 @@ class Database:
         # The transaction has ended, or is being committed, which takes little time.
         return await result
 
-    def transact(self, work: Work[Result], *, writes: bool = True, decision: "threading.Lock | None" = None) -> Result:
+    def transact(
+        self, work: Work[Result], *, writes: bool = True, commit_or_give_up: "threading.Lock | None" = None
+    ) -> Result:
         """Runs a transaction in this thread. Arguments and errors are those of `run`.
 
-        `decision` is a lock that nobody releases. If the transaction acquires it first, it is committed; if its caller
-        does, the transaction is given up and rolled back.
+        `commit_or_give_up` is the lock by which `run` can give up the transaction. Without it, nobody can.
         """
         try:
             self._migrate_once()
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 session.connection(execution_options={"writes": writes})
                 result = work(session)
-                if decision is not None and not decision.acquire(blocking=False):
+                if commit_or_give_up is not None and not commit_or_give_up.acquire(blocking=False):
                     session.rollback()
         except (database_errors.IntegrityError, database_errors.DataError):
             # They say something about the values, and nothing about the database.
             raise
         except UNAVAILABLE as error:
             raise self._unavailable(str(error)) from error
-        if not self._is_available:
-            self._is_available = True
+        if self._is_failure_logged:
+            self._is_failure_logged = False
             logger.info("the database is available again")
         return result
 
@@ -147,8 +151,8 @@ class Database:
 
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
         """Returns the error to raise. The first one, and at most one in `LOG_SECONDS`, is logged with its reason."""
-        if self._is_available and time.monotonic() - self._logged_at >= LOG_SECONDS:
-            self._is_available = False
+        if not self._is_failure_logged and time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._is_failure_logged = True
             self._logged_at = time.monotonic()
             shown = self._path.name if self._path else self.url.render_as_string(hide_password=True)
             logger.warning("the database is not available", extra={"database": shown, "reason": reason})

@@ -6,6 +6,9 @@ Two measures compare two arms:
 - votes: the win rate in comparisons of both. A tie is half a vote for each arm. The interval of a win rate allows this:
   it holds for any votes between 0 and 1.
 
+An experiment may drop an arm that another arm is ahead of (`losing`). A dropped arm gets no traffic, and cannot be
+named in the conclusion as the best. Functions of this module get the names of these arms as `dropped`.
+
 Intervals and verdicts are valid at any time at which one looks. The probability that any verdict of an experiment ever
 names a wrong arm is at most 5 % (`ALPHA`). This probability is divided among all pairs and both measures.
 
@@ -50,7 +53,7 @@ VerdictsByPair = Mapping[tuple[str, str], set[str]]
 
 
 def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], dropped: Sequence[str] = ()) -> list[ArmReport]:
-    """Reports each arm with its share of the traffic. Arms that were dropped have none."""
+    """Reports each arm with its share of the traffic. Dropped arms have none."""
     weights = [0.0 if arm.variant in dropped else arm.weight for arm in arms]
     return [
         _arm_report(arm, weight / sum(weights), records[arm.variant], arm.variant in dropped)
@@ -78,17 +81,21 @@ def pair_reports(
 def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport], dropped: Sequence[str] = ()) -> ExperimentConclusion:
     """Sums up the verdicts of all pairs of arms that were not dropped.
 
-    An arm is ahead if it is ahead of each other arm by ratings or votes, and behind none by the other measure. Arms are
-    equivalent if each pair is, by every measure that has values.
+    An arm is ahead if it is ahead of each other arm by ratings or votes, and behind none by the other measure. The only
+    arm that is left is ahead too. Arms are equivalent if each pair is, by every measure that has values.
     """
     names = [arm.variant for arm in arms]
     remaining = [name for name in names if name not in dropped]
     verdicts = _verdicts(pairs)
     for name in remaining:
-        # A single remaining arm is ahead of all others: `all` of no condition is true.
-        if all(_is_ahead(name, other, verdicts) for other in remaining if other != name):
-            others = [other for other in names if other != name]
-            return ExperimentConclusion(verdict="ahead", arm=name, text=f"{name} is ahead of {_listed(others)}.")
+        beaten = [other for other in names if other != name and _is_ahead(name, other, verdicts)]
+        unbeaten = [other for other in names if other != name and other not in beaten]
+        if any(other in remaining for other in unbeaten):
+            continue
+        # A dropped arm lost to some arm, but not always to this one: votes may go round in a circle.
+        is_only_arm_left = remaining == [name] and len(unbeaten) > 0
+        text = f"{name} is the only arm left." if is_only_arm_left else f"{name} is ahead of {_listed(beaten)}."
+        return ExperimentConclusion(verdict="ahead", arm=name, text=text)
     remaining_verdicts = [found for pair, found in verdicts.items() if set(pair) <= set(remaining)]
     if all(found == {"equivalent"} for found in remaining_verdicts):
         text = f"{_listed(remaining)} are equivalent within the margin."

@@ -29,10 +29,11 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     dependencies=[audited("start experiment"), OPERATORS],
 )
 async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep, response: Response) -> Experiment:
-    """Split the traffic of a pair of languages between variants: that of requests that name no variant.
+    """Split the requests of a language pair that name no variant between variants.
 
-    All arms must serve the pair. Requests of other pairs are not touched. One experiment runs for each pair of a task.
-    If operators have a token, only they may start, stop and delete experiments. At most 1000 are kept.
+    A unit, such as a user, keeps its arm. The header `X-Slimseq-Unit` names the unit. All arms must serve the pair.
+    Requests of other pairs are not touched. One experiment runs for each pair of a task. If operators have a token,
+    only they may start, stop and delete experiments. At most 1000 are kept.
     """
     experiment = await experiments.start(body)
     response.headers["Location"] = f"/experiments/{experiment.id}"
@@ -104,7 +105,8 @@ async def delete_experiment(identifier: ExperimentPath, experiments: Experiments
 async def post_feedback(body: FeedbackRequest, feedback: FeedbackDep, unit: UnitHeader = None) -> Feedback:
     """Rate a response, or say which variant of a comparison was better. Each is judged once.
 
-    For an experiment, the first rating of a unit counts, and its first vote on two arms. The unit is that of this
-    request, else that of the response or the comparison.
+    For an experiment, the first rating of a unit, such as a user, counts, and its first vote on two arms. The header
+    `X-Slimseq-Unit` of this request names the unit. Without the header, the unit of the response or of the comparison
+    counts.
     """
     return await feedback.post(body, unit)

@@ -38,9 +38,9 @@ LARGE_BYTES = 256 * 1024  # Larger bodies are parsed by pydantic's parser.
 
 _QUOTE, _BACKSLASH = b'"', b"\\"
 _STRUCTURE = b',:[{]}"'
-# For `bytes.translate`: the bytes to delete, so that only structural characters, or of these only brackets, remain.
-_NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
-_NO_BRACKETS = b",:"
+# Bytes that `bytes.translate` deletes: all but the structural characters, and of these all but the brackets.
+_NOT_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
+_NOT_BRACKETS = b",:"
 _OPENING = b"[{"
 
 
@@ -69,7 +69,8 @@ class BodyReader:
         `has_arrived` says that the whole body is there, so that nothing has to limit the time.
 
         Returns:
-            JSON in one piece, a form in pieces that can each be parsed at once. None if the client disconnected.
+            The body in one piece. On the paths of `media_types`, where it may be a form, it is in several pieces, each
+            small enough to be parsed without blocking the event loop for long. None if the client disconnected.
 
         Raises:
             PayloadTooLarge: the declared or the received length is above the limit.
@@ -82,6 +83,7 @@ class BodyReader:
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self.max_bytes:
             raise PayloadTooLarge(self.max_bytes)
+        # `_read` extends `body`, so that its bytes are known if it fails.
         body = bytearray()
         media_types = self.media_types.get(path, (JSON,))
         try:
@@ -124,8 +126,8 @@ class BodyReader:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            is_whole_body = is_last and len(piece) == len(body)
-            if is_json and not (is_whole_body and self._is_harmless(piece)):
+            arrived_at_once = is_last and len(piece) == len(body)
+            if is_json and not (arrived_at_once and self._is_harmless(piece)):
                 scanner = scanner or JsonScanner(self.max_values)
                 await scanner.scan(piece, is_last)
             if is_last:
@@ -133,6 +135,7 @@ class BodyReader:
 
     def _is_harmless(self, body: bytes) -> bool:
         """Whether a body is so short and plain that it needs no scan: it is within all limits, and ASCII."""
+        # A body has no more values than bytes.
         is_short = len(body) <= min(self.max_values, PIECE_BYTES)
         return is_short and body.isascii() and body.count(b"[") + body.count(b"{") <= MAX_DEPTH
 
@@ -202,8 +205,9 @@ class JsonScanner:
             # A backslash at the end escapes the first character of the next piece, unless it is itself escaped.
             if (len(piece) - len(piece.rstrip(_BACKSLASH))) % 2:
                 piece, self._kept = piece[:-1], _BACKSLASH
+            # Pairs of backslashes go first. Else the quote that ends a string after such a pair would look escaped.
             piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
-        parts = piece.translate(None, _NO_STRUCTURE).split(_QUOTE)
+        parts = piece.translate(None, _NOT_STRUCTURE).split(_QUOTE)
         # Every other part is in a string. A piece may begin or end within one.
         first_outside = 1 if self._is_in_string else 0
         outside = b"".join(parts[first_outside::2])
@@ -213,8 +217,9 @@ class JsonScanner:
         return outside
 
     def _check_structure(self, structure: bytes) -> None:
-        brackets = structure.translate(None, _NO_BRACKETS)
-        # More brackets than two for each value are too many values, which is found below without a loop.
+        brackets = structure.translate(None, _NOT_BRACKETS)
+        # The loop is bounded. Valid JSON has at most one opening and one closing bracket a value, so that more brackets
+        # mean too many values. The count below finds these without a loop.
         for bracket in brackets[: 2 * self._max_values]:
             self._depth += 1 if bracket in _OPENING else -1
             if self._depth > MAX_DEPTH:

@@ -4,6 +4,7 @@ A key is `slq_<id>_<secret>` with 256 random bits in the secret. The file holds 
 cannot use the service. `slimseq keys` writes the file, the service reads it.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -11,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -73,7 +74,7 @@ class KeysFile(BaseModel):
 
 
 def hash_token(token: str) -> str:
-    """Returns the hash of a token. A slow hash would protect secrets that can be guessed. 256 random bits cannot."""
+    """Returns the hash of a token. A slow hash would protect secrets that can be guessed. 256 random bits are not."""
     return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
 
 
@@ -125,12 +126,6 @@ def add_key(
     path: Path, name: str, scopes: tuple[Scope, ...], limits: KeyLimits, expires_at: datetime | None
 ) -> tuple[Key, str]:
     """Adds a key to a keys file, which is made if it is missing. Returns the key, and its token: no file holds it."""
-
-    def with_key(keys: tuple[Key, ...]) -> tuple[Key, ...]:
-        if any(each.name == name for each in keys):
-            raise UnusableKeysFile(path, f"has a key named {name!r}; revoke it first, or choose another name")
-        return (*keys, key)
-
     identifier = secrets.token_hex(4)
     token = f"slq_{identifier}_{secrets.token_urlsafe(32)}"
     key = Key(
@@ -142,35 +137,40 @@ def add_key(
         created_at=datetime.now(UTC).replace(microsecond=0),
         expires_at=expires_at,
     )
-    _change(path, with_key)
+    with _changing(path) as keys:
+        if any(each.name == name for each in keys):
+            raise UnusableKeysFile(path, f"has a key named {name!r}; revoke it first, or choose another name")
+        keys.append(key)
     return key, token
 
 
 def revoke_key(path: Path, name: str) -> Key:
     """Removes the key of a name or an id from a keys file, and returns it."""
-    revoked: list[Key] = []
-
-    def without_key(keys: tuple[Key, ...]) -> tuple[Key, ...]:
-        revoked.extend(key for key in keys if name in (key.id, key.name))
-        if not revoked:
-            raise UnusableKeysFile(path, f"has no key {name!r}; it has {', '.join(key.name for key in keys) or 'none'}")
-        return tuple(key for key in keys if key not in revoked)
-
     if not path.exists():
-        # Raises the error of a missing file, which `_change` would make.
+        # Raises the error of a missing file. `_changing` would create the file instead.
         read_keys(path)
-    _change(path, without_key)
-    return revoked[0]
+    with _changing(path) as keys:
+        matching = [key for key in keys if name in (key.id, key.name)]
+        if not matching:
+            raise UnusableKeysFile(path, f"has no key {name!r}; it has {', '.join(key.name for key in keys) or 'none'}")
+        if len(matching) > 1:
+            # Such as a key whose name is the id of another one. Only the user knows which one is meant.
+            found = ", ".join(f"{key.name} ({key.id})" for key in matching)
+            raise UnusableKeysFile(path, f"has several keys {name!r}: {found}; give the other name or id of the key")
+        keys.remove(matching[0])
+    return matching[0]
 
 
-def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
-    """Replaces the keys of a file by what `change` returns for them."""
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[list[Key]]:
+    """Yields the keys of a file as a list, and writes the list at the end of the block, unless it raises an error."""
     with writing_to(path):
         path = path.resolve()
         folder = os.open(path.parent, os.O_RDONLY)
         # The lock of the folder, so that of two commands at once neither loses the key of the other.
         with locked(folder):
             before = path.stat() if path.exists() else None
-            keys = change(read_keys(path) if before else ())
-            content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
+            keys = list(read_keys(path)) if before else []
+            yield keys
+            content = KeysFile(keys=tuple(keys)).model_dump_json(indent=2, exclude_none=True) + "\n"
             write_text(path, content, 0o600, before)

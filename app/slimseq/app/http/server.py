@@ -3,9 +3,10 @@
 1. SIGTERM or SIGINT: the drain period. `GET /readyz` answers 503, so that load balancers look for other services.
    Everything is still served. From now on every response closes its connection.
 2. The grace period: no new connections; requests in progress and those on open connections are answered.
-3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
-4. Connections close, and the application: evaluations, workers, models.
-5. If any of this hangs, `BoundedStop` ends the process with exit code 0. A second signal skips to step 3.
+3. Once no request is left, closing begins. At the end of the grace period, running requests are cancelled and answered
+   with 503 first.
+4. Closing: connections, and then the application with its evaluations, workers and models.
+5. If any of this hangs, `BoundedStop` ends the process with exit code 0. A second signal ends both periods.
 
 A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
 accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
@@ -35,14 +36,14 @@ from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
-# Times of the shutdown. `BoundedStop` ends the process at the earliest of its deadlines. So those of closing and exit
-# never prolong that of the grace period.
-AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `BoundedStop`, with a margin.
-CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
-CLOSING_SECONDS = 2.0  # To close the application once every request is answered.
-EXIT_SECONDS = 1.0  # For the shutdown of the interpreter.
+# Times of the shutdown. `BoundedStop` ends the process at the earliest of its deadlines. So the deadlines of closing
+# and of the exit never prolong the deadline of the grace period.
+AFTER_GRACE_SECONDS = 0.5  # Time from the end of the grace period to the deadline of `BoundedStop`, with a margin.
+CUT_OFF_SECONDS = 0.2  # Time for the responses of cancelled requests. It is a part of `AFTER_GRACE_SECONDS`.
+CLOSING_SECONDS = 2.0  # Time to close the application once every request is answered.
+EXIT_SECONDS = 1.0  # Time for the shutdown of the interpreter.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
-# The same for connections that were opened, or got a response without `Connection: close`, after the signal.
+# Time in which a connection may still send a request if it was opened after the signal, or got its last response then.
 RECENT_SECONDS = 1.0
 POLL_SECONDS = 0.02  # Interval at which the shutdown looks whether its condition holds.
 
@@ -61,10 +62,12 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._on_stop = on_stop
         self._bounded_stop = BoundedStop()
-        # Times of `time.monotonic`: of the first signal, of the end of the drain period and of the grace period, and of
-        # the last moment with a request in progress.
-        self._stopped_at = float("inf")
-        self._drained_at = self._cut_off_at = self._busy_at = time.monotonic()
+        # Times of `time.monotonic`. The first three are set by `handle_exit`.
+        self._stopped_at = float("inf")  # The first signal.
+        self._drained_at = time.monotonic()  # The end of the drain period.
+        self._cut_off_at = time.monotonic()  # The end of the grace period.
+        # The last moment of the shutdown with a request in progress. Set by `shutdown` and `_is_quiet`.
+        self._busy_at = time.monotonic()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -82,6 +85,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Starts the shutdown. A second signal ends the drain and the grace period."""
+        # uvicorn's flags. `should_exit` is true already if this is the second signal.
         self.force_exit = self.should_exit
         self.should_exit = self._shared.is_stopping = True
         drain, grace = self._settings.drain_seconds, float(self._settings.shutdown_grace_seconds)
@@ -94,7 +98,8 @@ class Server(uvicorn.Server):
         self._on_stop()
 
     async def on_tick(self, counter: int) -> bool:
-        """Returns whether the server stops to listen: at the end of the drain period."""
+        """Returns whether the server stops listening: at the end of the drain period."""
+        # uvicorn returns `should_exit` here.
         return await super().on_tick(counter) and time.monotonic() >= self._drained_at
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -103,6 +108,8 @@ class Server(uvicorn.Server):
         await self._stop_listening()
         for connection in list(self._connections):
             connection.shutdown()
+        self._busy_at = time.monotonic()
+        # The deadline is a function, because a second signal moves it.
         await self._until(self._is_quiet, lambda: self._cut_off_at)
         if self.server_state.tasks:
             await self._cut_off()
@@ -160,12 +167,13 @@ class Server(uvicorn.Server):
             return True
         now = time.monotonic()
         last_idle = max(each.idle_since for each in self._connections)
+        # A connection is recent if it was opened, or its last response ended, after the signal. If that response did
+        # not announce the end of the connection, the client may be sending its next request.
         is_recent = last_idle >= self._stopped_at and now - last_idle < RECENT_SECONDS
         return now - self._busy_at >= QUIET_SECONDS and not is_recent
 
     async def _until(self, condition: Callable[[], bool], deadline: Callable[[], float]) -> None:
-        """Waits until a condition holds or the deadline is over, which a second signal may bring forward."""
-        self._busy_at = time.monotonic()
+        """Waits until a condition holds or the deadline is over."""
         while not condition() and time.monotonic() < deadline():
             await asyncio.sleep(POLL_SECONDS)
 

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
 
@@ -22,6 +22,20 @@ BUSY_SECONDS = 1
 MINUTE, DAY = 60, 24 * 60 * 60  # In seconds.
 
 logger = logging.getLogger(__name__)
+
+
+class Window(NamedTuple):
+    """What a key has used in a window of fixed length.
+
+    Attributes:
+        number: the number of the window, counted from the start of the monotonic clock.
+        use_before: the use in the window before it.
+        use: the use in this window.
+    """
+
+    number: float
+    use_before: int
+    use: int
 
 
 class UsageCounter:
@@ -52,8 +66,8 @@ class UsageCounter:
             self._failures = (OSError, StorageError, *kinds)
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
-        # By key and what it uses: number of the last window with use, use in the window before it, use in that window.
-        self._windows: dict[tuple[str, str], tuple[float, int, int]] = {}
+        # The last window with use, by the key and what it uses.
+        self._windows: dict[tuple[str, str], Window] = {}
 
     def begin(self, identifier: str, most: int) -> None:
         """Counts a request in progress of a key, which may have `most` at once. `end` ends it."""
@@ -62,7 +76,9 @@ class UsageCounter:
         self._in_progress[identifier] += 1
 
     async def spend(self, identifier: str, what: str, cost: int, most: int, period: int) -> None:
-        """Counts `cost` of what the key uses, in the plural, against a limit of `most` in a `period` of seconds.
+        """Counts `cost` of what the key uses against a limit of `most` in a `period` of seconds.
+
+        `what` is a plural noun, such as "requests". Errors show it.
 
         Raises:
             AboveKeyLimit: the use alone is above the limit.
@@ -103,15 +119,17 @@ class UsageCounter:
         """
         clock_seconds = time.monotonic()
         number = clock_seconds // period
-        counted_in, use_before, use_now = self._windows.get((identifier, what), (number, 0, 0))
-        if number > counted_in:
-            use_before = use_now if number == counted_in + 1 else 0
-            use_now = 0
+        window = self._windows.get((identifier, what), Window(number, use_before=0, use=0))
+        if number > window.number:
+            use_before = window.use if number == window.number + 1 else 0
+            window = Window(number, use_before, use=0)
         seconds_left = period - clock_seconds % period
-        if int(use_before * seconds_left / period) + use_now + cost > most:
-            # The use of the window before fades by one in each `period / use_before` seconds.
-            return max(1, seconds_left % (period / use_before) if use_before else seconds_left)
-        self._windows[identifier, what] = (number, use_before, use_now + cost)
+        if int(window.use_before * seconds_left / period) + window.use + cost > most:
+            if window.use_before == 0:
+                return max(1, seconds_left)
+            # The share of `use_before` that counts falls with the time: by one use in `period / use_before` seconds.
+            return max(1, seconds_left % (period / window.use_before))
+        self._windows[identifier, what] = window._replace(use=window.use + cost)
         return 0
 
     def end(self, identifier: str) -> None:

@@ -21,12 +21,20 @@ OnnxExporter = Literal["slimseq", "optimum"]
 def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter = "slimseq") -> None:
     """Exports an artifact's safetensors to fp32 ONNX and puts the result beside them."""
     if exporter == "slimseq":
-        with _exporting(context, task, variant, "onnx"):
+        with _checked_export(context, task, variant, "onnx"):
             export_artifact(context.store, task, variant)
         return
     from slimseq.compression.export.optimum_onnx import export_with_optimum
 
-    _add(context, task, variant, "onnx", exporter, library_versions(), export_with_optimum)
+    _add(
+        context,
+        task,
+        variant,
+        name="onnx",
+        exporter=exporter,
+        versions=library_versions(),
+        export=export_with_optimum,
+    )
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
@@ -35,7 +43,15 @@ def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "C
 
     versions = library_versions() | {"ctranslate2": version("ctranslate2")}
     export = partial(export_ctranslate2, compute_type=compute_type)
-    _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", versions, export)
+    _add(
+        context,
+        task,
+        variant,
+        name="ctranslate2",
+        exporter=f"ctranslate2-{compute_type}",
+        versions=versions,
+        export=export,
+    )
 
 
 # The function that adds each derived format to an artifact, by the format's name.
@@ -46,19 +62,21 @@ def _add(
     context: Context,
     task: Task,
     variant: str,
+    *,
     name: str,
     exporter: str,
     versions: dict[str, str],
     export: Callable[[Path, Path], None],
 ) -> None:
-    with _exporting(context, task, variant, name):
+    with _checked_export(context, task, variant, name):
         context.store.verify(task, variant, only="safetensors")
         with context.store.exporting(task, variant, name, exporter, versions) as folder:
             export(context.store.folder(task, variant), folder)
 
 
 @contextmanager
-def _exporting(context: Context, task: Task, variant: str, name: str) -> Iterator[None]:
+def _checked_export(context: Context, task: Task, variant: str, name: str) -> Iterator[None]:
+    """Checks that there is something to export from, and shows the export as work in progress."""
     if not context.store.manifest(task, variant).has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to export from")
     with context.working(f"export {task}/{variant} to {name}"):
