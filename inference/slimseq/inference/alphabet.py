@@ -19,6 +19,8 @@ EUROPEAN = "áàâäãåāăąæçćčďđéèêëēėęěğíìîïīįıłńň
 NARROW_SHARE = 0.5
 # Words that are tokenized at once, with the interpreter lock released.
 WORDS_AT_ONCE = 1000
+# Words whose answer is remembered. Each has at most some 100 characters.
+MAX_REMEMBERED = 1000
 # What a single token of bytes that are no whole character decodes to: U+FFFD, the replacement character.
 _BROKEN_CHARACTER = "\ufffd"
 # A word that all Latin vocabularies have. If its tokens do not add up to it, tokens cannot be compared with words.
@@ -69,6 +71,8 @@ class _Vocabulary:
         self._normalizer = fast.normalizer
         # By id, what a token alone decodes to.
         self._texts: dict[int, str] = {}
+        # By word: whether it consists of tokens that are text. Windows of a text repeat words.
+        self._has_word: dict[str, bool | None] = {}
         # By character: whether the vocabulary has it for certain. Characters other than letters count as known.
         self._is_known: dict[str, bool] = {}
 
@@ -100,13 +104,18 @@ class _Vocabulary:
         """Returns for each word whether it consists of tokens that are text."""
         if not self._is_comparable:
             return [True] * len(words)
-        has_word = dict.fromkeys(words, False)
-        distinct = [*has_word]
-        for start in range(0, len(distinct), WORDS_AT_ONCE):
-            batch = distinct[start : start + WORDS_AT_ONCE]
+        remembered = self._has_word
+        has_word = {word: remembered.get(word) for word in words}
+        unseen = [word for word, is_there in has_word.items() if is_there is None]
+        for start in range(0, len(unseen), WORDS_AT_ONCE):
+            batch = unseen[start : start + WORDS_AT_ONCE]
             for word, ids in zip(batch, self._encode(batch), strict=True):
                 has_word[word] = self._is_spelled(word, ids)
-        return [has_word[word] for word in words]
+        if unseen:
+            found = {word: has_word[word] for word in unseen[:MAX_REMEMBERED]}
+            # A new dictionary, since other threads may read the old one.
+            self._has_word = found if len(remembered) + len(found) > MAX_REMEMBERED else remembered | found
+        return [bool(has_word[word]) for word in words]
 
     def _encode(self, words: list[str]) -> list[list[int]]:
         return [each.ids for each in self._fast.encode_batch(words, add_special_tokens=False)]
