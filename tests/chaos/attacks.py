@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,29 +24,14 @@ from tests.service.raw import connect
 Attack = Callable[[Target], Iterator[str]]
 
 MEGABYTE = 1_000_000
-CHUNK = b"x" * 65_536
-# Limit for what the service reads of a request without an end: a body of the largest size, what it reads after its
-# answer, and what the buffers of the system hold.
-MOST_TAKEN_BYTES = 48 * MEGABYTE
-# How much an attack sends of such a request, and for how long.
-ENDLESS_BYTES = 400 * MEGABYTE
-ENDLESS_SECONDS = 10
-WORDS = ["bridge", "river", "council", "repair", "pillar", "engineer", "market", "crossing", "motorway", "winter"]
-# Length of a text of the maximum size that a request may have.
-LONG_CHARACTERS = 1_000_000
-# A variant whose tokenizer panics, as a stranger may have made it, and a sentence that it fails on.
-STRANGER = "stranger"
-SENTENCE = "The old man walks along the river and looks at the birds in the garden."
-# More than the service of `limited_target` has file descriptors.
-SILENT_CONNECTIONS = 600
 # Limit for small requests of others beside an attack.
 ANSWERED_SECONDS = 5.0
-# Characters of a repetition. A search that is quadratic takes half a minute for so many.
-REPEATED_CHARACTERS = 99_990
 # The service looks at its store anew after a second.
 FRESH_SECONDS = 1.5
-HEAD = b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-CHUNKED = b"%x\r\n" % len(CHUNK) + CHUNK + b"\r\n"
+
+
+# Length of a text of the maximum size that a request may have.
+LONG_CHARACTERS = 1_000_000
 
 
 def texts_that_take_long(target: Target) -> Iterator[str]:
@@ -64,6 +50,10 @@ def texts_that_take_long(target: Target) -> Iterator[str]:
     yield from ()
 
 
+# Characters of a repetition. A search that is quadratic takes half a minute for so many.
+REPEATED_CHARACTERS = 99_990
+
+
 def texts_that_repeat(target: Target) -> Iterator[str]:
     """Sends texts that made a regular expression quadratic in earlier versions, and small requests meanwhile."""
     spaces = " " * REPEATED_CHARACTERS
@@ -78,7 +68,11 @@ def texts_that_repeat(target: Target) -> Iterator[str]:
         ("/summarize", {"text": f"a{spaces}b", "long_input": "map_reduce"}),
     ]
     for path, body in attacks:
-        answer, slowest_seconds = together([partial(target.service.post, path, body), partial(_slowest, target)])
+        with ThreadPoolExecutor(1) as thread:
+            attack = thread.submit(target.service.post, path, body)
+            slowest_seconds = _slowest(target)
+            answer = attack.result()
+        # 422: the text has too many segments. 429: the queue is full. 504: it took too long.
         if answer.status not in (200, 422, 429, 504):
             yield f"{path} of {body['text'][:12]!a}…: {answer.status}"
         if slowest_seconds > ANSWERED_SECONDS:
@@ -102,6 +96,7 @@ def bodies_of_too_many_values(target: Target) -> Iterator[str]:
     keys = b'{"text":"Hi."' + b"".join(b',"k%d":1' % number for number in range(600_000)) + b"}"
     for path, body in (("/evaluations", pairs), ("/translate", keys)):
         answer = target.service.send("POST", path, body, {"Content-Type": "application/json"})
+        # 413: the body is too large. 422: it has too many values. 429: the service is busy.
         if answer.status not in (413, 422, 429):
             yield f"{path}: {answer.status}"
 
@@ -112,6 +107,9 @@ class SenselessEvaluation(NamedTuple):
     task: str
     pairs: list[dict[str, str]]
     seconds: float
+
+
+WORDS = ["bridge", "river", "council", "repair", "pillar", "engineer", "market", "crossing", "motorway", "winter"]
 
 
 def evaluations_without_sense(target: Target) -> Iterator[str]:
@@ -129,6 +127,7 @@ def evaluations_without_sense(target: Target) -> Iterator[str]:
         if posted.status == 202:
             time.sleep(each.seconds)
             target.service.delete(f"/evaluations/{posted.json['id']}")
+        # 422: the pairs are too large. 429: the queue of evaluations is full. 503: the database is busy for too long.
         elif posted.status not in (422, 429, 503):
             yield f"an evaluation: {posted.status}"
 
@@ -166,6 +165,17 @@ def _copy(original: Path, folder: Path, changes: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
 
+# Limit for what the service reads of a request without an end: a body of the largest size, what it reads after its
+# answer, and what the buffers of the system hold.
+MOST_TAKEN_BYTES = 48 * MEGABYTE
+# How much an attack sends of such a request, and for how long.
+ENDLESS_BYTES = 400 * MEGABYTE
+ENDLESS_SECONDS = 10
+CHUNK = b"x" * 65_536
+HEAD = b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = b"%x\r\n" % len(CHUNK) + CHUNK + b"\r\n"
+
+
 def requests_without_end(target: Target) -> Iterator[str]:
     """Sends bodies and a header without end, and goes on after the answer."""
     # The start of each request, and the piece that follows it again and again.
@@ -190,6 +200,11 @@ def requests_without_end(target: Target) -> Iterator[str]:
             yield f"{kind}: {taken / MEGABYTE:.0f} MB were read"
 
 
+# A variant whose tokenizer panics, as a stranger may have made it, and a sentence that it fails on.
+STRANGER = "stranger"
+SENTENCE = "The old man walks along the river and looks at the birds in the garden."
+
+
 def tokenizers_that_panic(target: Target) -> Iterator[str]:
     """Adds a variant whose tokenizer panics when it decodes an output, and asks for it."""
     folder = target.store / "translation" / STRANGER
@@ -200,7 +215,8 @@ def tokenizers_that_panic(target: Target) -> Iterator[str]:
         calls = [partial(target.service.post, f"/translate?variant={STRANGER}", {"text": SENTENCE})] * 6
         for answer in together(calls):
             is_problem = answer.headers.get("content-type") == "application/problem+json"
-            # The variant is loaded anew after two failures. Requests that come meanwhile wait, or are told to retry.
+            # 500: the panic itself. 503 and 429: the variant is loaded anew after two failures, and requests that come
+            # meanwhile wait, or are told to retry.
             if answer.status not in (429, 500, 503) or not is_problem:
                 yield f"a panic: {answer.status} {answer.text[:200]}"
         _unload(target, STRANGER)
@@ -215,6 +231,10 @@ def _unload(target: Target, variant: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while target.service.send("POST", path, headers=target.admin).status == 409 and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+# More than the service of `limited_target` has file descriptors.
+SILENT_CONNECTIONS = 600
 
 
 def connections_that_say_nothing(target: Target) -> Iterator[str]:

@@ -26,9 +26,10 @@ def limit(service: Service, kind: int, most: int) -> None:
 
 
 def test_a_load_without_memory_is_refused_with_503_and_succeeds_once_there_is_some(log: Path) -> None:
+    # Few threads, because each takes address space of its own.
     with running_service(log, workers=1, threads=1) as service:
-        taken = psutil.Process(service.pid).memory_info().vms
-        limit(service, resource.RLIMIT_AS, taken + LITTLE_BYTES)
+        address_space = psutil.Process(service.pid).memory_info().vms
+        limit(service, resource.RLIMIT_AS, address_space + LITTLE_BYTES)
         refused = service.post(NEW, TEXT)
         loaded_before = service.post("/translate", TEXT)
         listed = service.get("/variants/translation/original").json

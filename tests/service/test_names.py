@@ -29,9 +29,12 @@ def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-# A row of the guide's table: a source, and its translations without and with protection.
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "texts.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| ([A-ZŁ].+) \| (.+) \| (.+) \|$", GUIDE.partition("### Names")[2].partition("\n##")[0], re.M)
+# The section ends at the next heading.
+NAMES_SECTION = GUIDE.partition("### Names")[2].partition("\n##")[0]
+# The rows of its table: a source, and its translations without and with protection. The head of the table begins with
+# a small letter, and the line below it with dashes.
+ROWS = re.findall(r"^\| ([A-ZŁ].+) \| (.+) \| (.+) \|$", NAMES_SECTION, re.MULTILINE)
 
 
 @pytest.fixture(params=["portuguese", "portuguese-quantized", "portuguese-compact", "original", "quantized", "compact"])

@@ -45,7 +45,11 @@ class LowPriorityProcess:
         self._lock = threading.Lock()
 
     def send(self, messages: Iterable[object]) -> bool:
-        """Writes messages, and starts the process if there is none. Returns False, and does nothing, after `kill`."""
+        """Writes messages. Starts the process if there is none.
+
+        Returns:
+            False after `kill`: nothing was started or written. Otherwise True, also if the process has ended meanwhile.
+        """
         with self._lock:
             if self.is_killed:
                 return False
@@ -53,7 +57,8 @@ class LowPriorityProcess:
                 self._process = _start(self.command)
             process = self._process
         assert process.stdin is not None
-        # A pipe that `end` has closed raises a `ValueError`. `receive` tells the caller that the process has ended.
+        # The pipe of a process that has ended is broken, and one that `end` has closed raises a `ValueError`. `receive`
+        # tells the caller that the process has ended.
         with contextlib.suppress(BrokenPipeError, ValueError):
             for message in messages:
                 process.stdin.write(json.dumps(message).encode() + b"\n")

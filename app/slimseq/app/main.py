@@ -60,7 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Slimseq",
         version=VERSION,
         description=DESCRIPTION,
-        # The routes of an included router are matched twice, so the hot routes are given directly.
+        # FastAPI matches an included router, and then its route. So the routes of generation, which have the most
+        # requests, are given directly. They call `check_query` themselves.
         routes=generate.router.routes,
         lifespan=_lifespan,
         redirect_slashes=False,
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for dialect in (libretranslate, huggingface):
         app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))
     translate_exceptions(app)
+    # After all routes: `complete_openapi` and `_paths` read them.
     complete_openapi(app)
     # Starlette writes uploads above this size to a temporary folder, which a read-only container does not have. No body
     # is larger than `max_body_bytes`, so every upload stays in memory. Starlette has only this class attribute for it.

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimseq.inference.decoding.lookup import WIDTHS, Drafts, LookupSearch, Source
-from slimseq.inference.decoding.search import scores_of
+from slimseq.inference.decoding.search import StepScores, scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY, EOS, START = 40, 1, 2
+FIRST, LAST = 5, 15
 # Two tokens after the end of the source. Nothing is copied from there.
 AFTER_END = [3, 4]
-SOURCE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, EOS, *AFTER_END]
+# Each token is one more than the one before, so that a test can name what follows.
+SOURCE = [*range(FIRST, LAST + 1), EOS, *AFTER_END]
+# A token that is not in the source.
+OTHER = 30
 
 CONFIGURATION = ModelConfiguration(
     vocabulary=VOCABULARY,
@@ -26,90 +30,117 @@ CONFIGURATION = ModelConfiguration(
 )
 
 
-def search_with(count: int, options: GenerationOptions | None = None) -> LookupSearch:
+def search_with(count: int, options: GenerationOptions | None = None, source: Sequence[int] = SOURCE) -> LookupSearch:
     """Returns a search with so many streamed inputs, all with the same source."""
     search = LookupSearch(CONFIGURATION)
     options_of_rows = [options or GenerationOptions(max_new_tokens=30)] * count
     search.join(options_of_rows, [True] * count)
-    search.read([SOURCE] * count, options_of_rows)
+    search.read([source] * count, options_of_rows)
     return search
 
 
 def choose(search: LookupSearch, tokens: Sequence[int]) -> None:
     """Takes a usual step in which each row's best token is the given one."""
-    search.advance(scores_of(np.eye(VOCABULARY, dtype=np.float32)[list(tokens)], 1))
+    search.advance(scores_for(tokens))
+
+
+def scores_for(best_tokens: Sequence[int]) -> StepScores:
+    """Returns scores of rows, of which each has the given token as the best."""
+    logits = np.eye(VOCABULARY, dtype=np.float32)[list(best_tokens)]
+    # Greedy search needs only the best token of each row.
+    return scores_of(logits, top=1)
 
 
 def test_a_draft_is_what_follows_the_last_tokens_in_the_source_and_ends_before_the_end_token() -> None:
     source = Source([5, 6, 7, 8, 6, 9, EOS, 6, 4], EOS)
+    tokens = (6, 7, 8, 6, OTHER, 9)
 
     drafts = []
-    for token in (6, 7, 8, 6, 30, 9):
+    for token in tokens:
         source.follow([token])
         drafts.append((token, source.draft(3)))
 
-    # 6 alone is looked up where it comes first, and 6 after 8 where both come. 30 is not in the source.
-    assert drafts == [(6, [7, 8, 6]), (7, [8, 6, 9]), (8, [6, 9]), (6, [9]), (30, []), (9, [])]
-    assert source.steps == 6
+    # 6 alone is looked up where it comes first, and 6 after 8 where both come.
+    assert drafts == [(6, [7, 8, 6]), (7, [8, 6, 9]), (8, [6, 9]), (6, [9]), (OTHER, []), (9, [])]
+    assert source.steps == len(tokens)
 
 
 def test_an_input_that_copies_gets_longer_drafts_and_one_that_does_not_gets_none() -> None:
-    copies, others = search_with(1), search_with(1)
+    # In a short source, nothing would be left for a longer draft.
+    long_source = [*range(FIRST, OTHER), EOS]
+    copies, others = search_with(1, source=long_source), search_with(1, source=long_source)
 
     widths = []
-    for step in range(5):
-        choose(copies, [5 + step])
+    for step in range(10):
+        choose(copies, [FIRST + step])
         # Both tokens are in the source, but do not follow each other there.
-        one, another = 5, 7
+        one, another = FIRST, FIRST + 2
         choose(others, [one if step % 2 == 0 else another])
         drafts = copies.drafts()
         widths.append(1 if drafts is None else drafts.tokens.shape[1])
 
     assert widths == sorted(widths)
-    assert widths[-1] in WIDTHS
+    assert widths[0] < widths[-1]
+    assert set(widths) <= set(WIDTHS.tolist())
     assert others.drafts() is None
 
 
 def test_one_input_that_copies_does_not_slow_down_many_that_do_not() -> None:
-    search = search_with(8)
+    others = 7
+    search = search_with(1 + others)
 
     for step in range(6):
-        choose(search, [5 + step, *[30] * 7])
+        choose(search, [FIRST + step, *[OTHER] * others])
 
     assert search.drafts() is None
 
 
-def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_wrong_token() -> None:
+def search_with_drafts_of_different_lengths() -> tuple[LookupSearch, Drafts]:
+    """Returns a search after six steps, and its drafts.
+
+    The first input has copied 5 to 10, so that 11 to 15 are left. The second one has copied 9 to 14, so that only 15 is
+    left.
+    """
     search = search_with(2)
-    # After six steps the first input has copied 5 to 10, so that 11 to 15 are left. The second one has copied 9 to 14,
-    # so that only 15 is left.
     for step in range(6):
-        choose(search, [5 + step, 9 + step])
+        choose(search, [FIRST + step, LAST - 6 + step])
     drafts = search.drafts()
     assert drafts is not None
+    return search, drafts
+
+
+def test_a_shorter_draft_is_filled_up_with_copies_of_its_last_token() -> None:
+    _, drafts = search_with_drafts_of_different_lengths()
+
+    width = drafts.tokens.shape[1]
+    assert drafts.lengths.tolist() == [min(5, width - 1), 1]
+    # The start token and six tokens come before the place 7.
+    assert (drafts.positions[1, 1:] == 7).all()
+    assert (drafts.tokens[1, 1:] == LAST).all()
+
+
+def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_wrong_token() -> None:
+    search, drafts = search_with_drafts_of_different_lengths()
 
     # The first input goes on copying for two tokens, the second one to the end of its draft of one token.
-    best = np.full(drafts.tokens.shape, 30)
-    best[0, :2], best[1, :2] = [11, 12], [15, EOS]
-    scores = scores_of(np.eye(VOCABULARY, dtype=np.float32)[best.reshape(-1)], 1)
-    found = search.verify(drafts, scores)
+    best = np.full(drafts.tokens.shape, OTHER)
+    best[0, :2] = [11, 12]
+    best[1, :2] = [LAST, EOS]
+    found = search.verify(drafts, scores_for(best.reshape(-1).tolist()))
 
-    assert drafts.lengths.tolist() == [min(5, drafts.tokens.shape[1] - 1), 1]
-    # A shorter draft is filled up with copies of its last token.
-    assert (drafts.positions[1, 1:] == 7).all()
-    assert (drafts.tokens[1, 1:] == 15).all()
-    assert found.new_tokens == [(0, 11), (0, 12), (0, 30), (1, 15), (1, EOS)]
+    assert found.new_tokens == [(0, 11), (0, 12), (0, OTHER), (1, LAST), (1, EOS)]
     assert list(found.finished) == [1]
     assert found.finished[1].ids == [9, 10, 11, 12, 13, 14, 15, EOS]
-    assert found.finished[1].steps == 7
+    # Six usual steps and the run with drafts.
+    assert found.finished[1].steps == 6 + 1
     assert search.positions().tolist() == [9, 8]
-    assert search.next_tokens().tolist() == [30, EOS]
+    assert search.next_tokens().tolist() == [OTHER, EOS]
 
 
 def drafts_after_four_steps(options: GenerationOptions) -> Drafts | None:
     search = search_with(1, options)
     for step in range(4):
-        choose(search, [5 + step])
+        choose(search, [FIRST + step])
     return search.drafts()
 
 

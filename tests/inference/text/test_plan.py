@@ -3,13 +3,39 @@
 import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.alignment import AlignedPasses
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
-from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, plan
+from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, USUAL_BEAMS, plan
 from slimseq.inference.text.rows import Plan, Prompt
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]
+
+
+def output(
+    text: str,
+    *,
+    output_tokens: int,
+    input_tokens: int = 1,
+    finish_reason: FinishReason = "eos",
+    truncated: bool = False,
+    mean_log_probability: float | None = None,
+) -> TextOutput:
+    return TextOutput(
+        text=text,
+        finish_reason=finish_reason,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        truncated=truncated,
+        mean_log_probability=mean_log_probability,
+    )
+
+
+# Fewer than the sentences of the texts that have too many.
+MAX_ROWS = 500
+# The output of a sentence without a token, and so without a log-probability.
+EMPTY = output("", output_tokens=0)
 
 
 def planned(generator: TextGenerator, prompt: Prompt) -> Plan:
@@ -25,31 +51,45 @@ def test_translation_makes_a_row_of_each_sentence_and_a_summary_one_of_each_text
 
 def test_outputs_add_up_to_texts(translator: TextGenerator) -> None:
     outputs = [
-        TextOutput("Eins.", "eos", 3, 4, False),
-        TextOutput("Zwei", "length", 5, 6, True),
-        TextOutput("Drei.", "eos", 7, 8, False),
+        output("Eins.", input_tokens=3, output_tokens=4),
+        output("Zwei", input_tokens=5, output_tokens=6, finish_reason="length", truncated=True),
+        output("Drei.", input_tokens=7, output_tokens=8),
     ]
 
     first, second = planned(translator, Prompt(TWO_TEXTS)).assemble(outputs)
 
-    assert first == TextOutput("Eins. Zwei", "length", 8, 10, True)
-    assert second == TextOutput("Drei.", "eos", 7, 8, False)
+    assert first == output(
+        "Eins. Zwei", input_tokens=3 + 5, output_tokens=4 + 6, finish_reason="length", truncated=True
+    )
+    assert second == output("Drei.", input_tokens=7, output_tokens=8)
 
 
 def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(translator: TextGenerator) -> None:
-    known = [
-        TextOutput("Eins.", "eos", 3, 4, False, mean_log_probability=-1.0),
-        TextOutput("", "eos", 5, 0, False, mean_log_probability=None),
-        TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=None),
+    outputs = [
+        output("Eins.", output_tokens=4, mean_log_probability=-1.0),
+        EMPTY,
+        output("Drei.", output_tokens=8, mean_log_probability=-0.25),
     ]
-    both = planned(translator, Prompt(["One. Two.", "Three."]))
-    one = planned(translator, Prompt(["One. Two. Three."]))
 
-    assert [text.mean_log_probability for text in both.assemble(known)] == [-1.0, None]
-    assert one.assemble(known)[0].mean_log_probability is None
-    known[2] = TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=-0.25)
-    assert one.assemble(known)[0].mean_log_probability == pytest.approx(-0.5)
-    assert planned(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
+    [text] = planned(translator, Prompt(["One. Two. Three."])).assemble(outputs)
+
+    assert text.mean_log_probability == pytest.approx((4 * -1.0 + 8 * -0.25) / (4 + 8))
+
+
+def test_a_text_with_an_unknown_log_probability_has_none(translator: TextGenerator) -> None:
+    outputs = [
+        output("Eins.", output_tokens=4, mean_log_probability=-1.0),
+        EMPTY,
+        output("Drei.", output_tokens=8, mean_log_probability=None),
+    ]
+
+    two_texts = planned(translator, Prompt(TWO_TEXTS)).assemble(outputs)
+    [one_text] = planned(translator, Prompt(["One. Two. Three."])).assemble(outputs)
+    [empty_text] = planned(translator, Prompt([""])).assemble([])
+
+    assert [text.mean_log_probability for text in two_texts] == [-1.0, None]
+    assert one_text.mean_log_probability is None
+    assert empty_text.mean_log_probability is None
 
 
 def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextGenerator) -> None:
@@ -65,18 +105,25 @@ def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextG
 def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(translator: TextGenerator) -> None:
     checks: list[None] = []
 
-    with pytest.raises(InvalidPrompt, match="more than 500 segments"):
-        plan(translator, Prompt(["Yes.\n" * 400, "No.\n" * 400]), 500, check=lambda: checks.append(None))
+    with pytest.raises(InvalidPrompt, match=f"more than {MAX_ROWS} segments"):
+        plan(translator, Prompt(["Yes.\n" * 400, "No.\n" * 400]), MAX_ROWS, check=lambda: checks.append(None))
 
-    assert len(checks) <= 2 * 502
-    with pytest.raises(InvalidPrompt, match="more than 125 segments, the most with its num_beams"):
-        plan(translator, Prompt(["Yes.\n" * 200], {"num_beams": 16}), 500)
+    # At most two for each sentence up to the one that is too many, and two for the two texts.
+    assert len(checks) <= 2 * (MAX_ROWS + 1) + 2
+
+
+def test_with_more_beams_than_usual_a_worker_takes_fewer_parts(translator: TextGenerator) -> None:
+    num_beams = 4 * USUAL_BEAMS
+
+    with pytest.raises(InvalidPrompt, match=f"more than {MAX_ROWS // 4} segments, the most with its num_beams"):
+        plan(translator, Prompt(["Yes.\n" * 200], {"num_beams": num_beams}), MAX_ROWS)
 
 
 @pytest.mark.parametrize(
     "text", ["a" * 200_000, "e\u0301" * 100_000, "Yes. " * 800, "\n" * 200_000 + "Yes.", "a " * 100_000]
 )
 def test_long_texts_are_planned_in_linear_time(translator: TextGenerator, text: str) -> None:
+    # A second is far more than a linear plan takes. A quadratic one takes minutes.
     assert cpu_seconds(lambda: planned(translator, Prompt([text])), below=1) < 1
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import psutil
-from sqlalchemy import JSON, CursorResult, ForeignKey, String, delete, func, insert, select, update
+from sqlalchemy import JSON, CursorResult, ForeignKey, String, Update, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.answers import Status
@@ -31,8 +31,9 @@ SILENCE_SECONDS = 900.0
 START_TOLERANCE_SECONDS = 5.0
 # `Retry-After` when the queue is full: an evaluation takes seconds to minutes.
 RETRY_AFTER_SECONDS = 30
-# How often the service may die while it runs an evaluation, as it does where all its processes share a limit of memory.
-# At the next death the evaluation fails. Else it would end the service, and all requests with it, over and over.
+# How often the service may die while it runs an evaluation. At the next death the evaluation fails.
+# The evaluation may be what kills the service, where all its processes share a limit of memory. Then it would end the
+# service, and all requests with it, again and again.
 MAX_INTERRUPTIONS = 3
 
 # The columns of a `SampleRow` or an `OutputRow`, without `evaluation`.
@@ -166,9 +167,9 @@ def claim(session: Session, owner: str) -> Claim | None:
     if oldest is None:
         return None
     # The condition `is_queued` makes the update atomic: of several processes, one changes the row.
-    own = update(EvaluationRow).where(EvaluationRow.number == oldest.number, is_queued)
+    update_if_queued = update(EvaluationRow).where(EvaluationRow.number == oldest.number, is_queued)
     values = {"status": Status.RUNNING, "owner": owner, "written_at": time.time(), "network": None}
-    if not cast(CursorResult[Any], session.execute(own.values(values))).rowcount:
+    if not _changes_a_row(session, update_if_queued.values(values)):
         # Another process was faster.
         return None
     session.refresh(oldest)
@@ -262,8 +263,8 @@ def _has_died(running: EvaluationRow) -> bool:
     host, process_id, started_at = str(running.owner).split()
     if host != _host():
         return time.time() - (running.written_at or 0.0) > SILENCE_SECONDS
-    # A process that claims runs no evaluation. So the owner was an earlier process with the same id, as happens in a
-    # container that was restarted.
+    # This process is looking for an evaluation to run, so it runs none. The owner was an earlier process with the same
+    # id, as happens in a container that was restarted.
     if int(process_id) == os.getpid():
         return True
     try:
@@ -281,8 +282,14 @@ def _host() -> str:
 
 def _update(session: Session, number: int, expected_owner: str | None, **changes: Any) -> bool:
     """Sets columns of an evaluation if its owner is still the expected one. Returns whether it is."""
-    own = update(EvaluationRow).where(EvaluationRow.number == number, EvaluationRow.owner == expected_owner)
-    return bool(cast(CursorResult[Any], session.execute(own.values(changes))).rowcount)
+    update_if_owned = update(EvaluationRow).where(EvaluationRow.number == number, EvaluationRow.owner == expected_owner)
+    return _changes_a_row(session, update_if_owned.values(changes))
+
+
+def _changes_a_row(session: Session, statement: Update) -> bool:
+    """Executes an update. Returns whether a row met its conditions."""
+    result = cast(CursorResult[Any], session.execute(statement))
+    return result.rowcount > 0
 
 
 def _insert(session: Session, table: TextRow, evaluation: int, rows: Iterable[Values]) -> None:

@@ -12,6 +12,7 @@ from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requ
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import LOCATED, documented
 
+# Everybody may, while the service has neither keys nor an operators' token.
 OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)

@@ -24,20 +24,24 @@ class Arms:
 
     def assign(self, call: Call) -> None:
         """Lets the variant of an arm answer a call that leaves the variant to the service, if an experiment runs."""
-        # Not every arm may have the requested runtime: those that have it would get all such requests.
+        # A requested runtime may exist for one arm only. That arm would get all such requests, and the experiment would
+        # be biased.
         if not call.choice.is_open or call.choice.runtime is not None:
             return
         pair = self._defaults.find_pair(call.task, call.prompt.languages)
+        if pair is None:
+            return
         assignment = self._traffic.assign(call.task, pair, call.terms.unit)
-        if assignment is None or pair is None:
+        if assignment is None:
             return
         manifest = self._defaults.find_manifest(call.task, assignment.arm)
-        if manifest is not None:
-            if not serves(manifest, pair):
-                # Another artifact has taken its place since the experiment was started.
-                return
-            if own_pair(manifest) != pair:
-                call.prompt = with_languages(call.prompt, call.task, pair)
+        # An arm without a manifest, whose variant has left the store, is assigned too. The call then fails, which
+        # counts as an error of the arm, and the default variant answers (see `leave`).
+        if manifest is not None and not serves(manifest, pair):
+            # Another artifact has taken the arm's place since the experiment was started.
+            return
+        if manifest is not None and own_pair(manifest) != pair:
+            call.prompt = with_languages(call.prompt, call.task, pair)
         call.assignment = assignment
         call.choice = replace(call.choice, variant=assignment.arm)
 
@@ -46,6 +50,7 @@ class Arms:
 
         The client did not ask for the arm. So the failure counts as an error of the arm, and the client gets an answer.
         """
+        # A comparison names its variants, and no other one answers in the place of a variant that was named.
         if call.assignment is None or call.is_compared:
             return False
         self._traffic.count(call.task, call.assignment, ERRORS)

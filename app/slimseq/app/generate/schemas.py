@@ -1,15 +1,16 @@
 """Bodies of generation requests and of their responses. `docs.openapi` publishes their descriptions.
 
-A request makes its `Prompt`, from which the rooms below generate; `make_output` makes an output of the response. Types
-are strict: numbers and strings are not converted into each other. Generation options, with their bounds and
-descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
+A request makes its `Prompt`, which the generator takes; `make_output` makes an output of the response. Types are
+strict: numbers and strings are not converted into each other. Generation options, with their bounds and descriptions,
+come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from slimseq.answers import Generation, Output, OutputWarning, ScoredText
@@ -20,6 +21,10 @@ from slimseq.inference.text.rows import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import TextWarning
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
+
+# How error messages name the types of JSON values.
+JSON_KINDS = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a boolean"}
+JSON_KINDS[type(None)] = "null"
 
 SENTENCE = "The children are playing in the garden."
 ARTICLE = (
@@ -32,6 +37,18 @@ def examples(*bodies: dict[str, Any]) -> ConfigDict:
     """Returns the configuration of a model with examples in the OpenAPI document. Tests post them to the service."""
     extra: Any = {"examples": list(bodies)}
     return ConfigDict(json_schema_extra=extra)
+
+
+def check_unicode(text: str, place: str) -> None:
+    """Rejects a lone surrogate, which JSON can express and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "slimseq_text",
+            "{place}holds half a surrogate pair at character {position}",
+            {"place": place, "position": error.start},
+        ) from error
 
 
 def check_texts(value: Any) -> Any:
@@ -63,21 +80,6 @@ def check_languages(task: Task, languages: Sequence[str] | None) -> None:
         need = "two codes, source and target" if task is Task.TRANSLATION else "one code"
         raise ValueError(f"languages must have {need} for {task.value}")
 
-
-def check_unicode(text: str, place: str) -> None:
-    """Rejects a lone surrogate, which JSON can express and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PydanticCustomError(
-            "slimseq_text",
-            "{place}holds half a surrogate pair at character {position}",
-            {"place": place, "position": error.start},
-        ) from error
-
-
-JSON_KINDS = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a boolean"}
-JSON_KINDS[type(None)] = "null"
 
 NOT_BLANK = {"type": "string", "pattern": r"\S"}
 Texts = Annotated[
@@ -145,6 +147,7 @@ GlossaryField = Annotated[
         f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
     ),
 ]
+# An empty tuple, which becomes an empty list in the OpenAPI document. A default from a factory would not be in there.
 KeepField = Annotated[list[str], Field(default=(), description="Names that come out as they went in.")]
 
 
@@ -156,12 +159,15 @@ class TextField(BaseModel):
     text: Texts
 
 
-# The generation options as fields for `create_model`: each may be left out (None), with its bounds and description.
-OPTIONAL_OPTIONS: dict[str, Any] = {
-    name: (Annotated[each.annotation | None, *each.metadata, Field(description=each.description)], None)  # type: ignore[operator]
-    for name, each in GenerationOptions.model_fields.items()
-}
-# Fields of a request that are fields of its prompt under the same name.
+def _optional(option: FieldInfo) -> tuple[Any, None]:
+    """Returns the type and the default of a generation option that may be left out, with its bounds and description."""
+    type_or_none = option.annotation | None  # type: ignore[operator]
+    return Annotated[type_or_none, *option.metadata, Field(description=option.description)], None
+
+
+OPTIONAL_OPTIONS: dict[str, Any] = {name: _optional(each) for name, each in GenerationOptions.model_fields.items()}
+# Fields of a request that are fields of its prompt under the same name. `stop` is not: a request has a list of strings,
+# the prompt a tuple.
 PROMPT_FIELDS = {each.name for each in fields(Prompt)} - {"stop"}
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
@@ -190,11 +196,14 @@ class TextRequest(OptionFields):
 
         A field that is left out or None has the prompt's default. Such an option has the default of the variant.
         """
-        given, values = self.model_fields_set, vars(self)
-        options = {name: values[name] for name in OPTIONAL_OPTIONS.keys() & given if values[name] is not None}
-        prompt_fields = {name: values[name] for name in PROMPT_FIELDS & given if values[name] is not None}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        return Prompt(texts, options, stop=tuple(self.stop), **prompt_fields)
+        options = self._given(OPTIONAL_OPTIONS)
+        return Prompt(texts, options, stop=tuple(self.stop), **self._given(PROMPT_FIELDS))
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Returns those of the fields that the request has, without None."""
+        given, values = self.model_fields_set, vars(self)
+        return {name: values[name] for name in names if name in given and values[name] is not None}
 
 
 class GenerationRequest(TextRequest):

@@ -36,14 +36,26 @@ from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
-# Times of the shutdown. `BoundedStop` ends the process at the earliest of its deadlines. So the deadlines of closing
-# and of the exit never prolong the deadline of the grace period.
-AFTER_GRACE_SECONDS = 0.5  # Time from the end of the grace period to the deadline of `BoundedStop`, with a margin.
-CUT_OFF_SECONDS = 0.2  # Time for the responses of cancelled requests. It is a part of `AFTER_GRACE_SECONDS`.
+# Times of the shutdown, if requests use up both periods:
+#
+#     signal
+#         drain period: `drain_seconds`
+#     the server stops listening
+#         grace period: `shutdown_grace_seconds`
+#     requests that run are cut off
+#         their responses: `CUT_OFF_SECONDS` (0.2) after the grace period at most
+#     closing
+#         deadline of `BoundedStop`: `AFTER_GRACE_SECONDS` (0.5) after the grace period
+#
+# `BoundedStop` ends the process at the earliest of its deadlines. So the deadlines of closing and of the exit never
+# prolong the deadline of the grace period.
+CUT_OFF_SECONDS = 0.2
+AFTER_GRACE_SECONDS = 0.5
 CLOSING_SECONDS = 2.0  # Time to close the application once every request is answered.
 EXIT_SECONDS = 1.0  # Time for the shutdown of the interpreter.
-QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
-# Time in which a connection may still send a request if it was opened after the signal, or got its last response then.
+# How long the grace period waits for a further request: `QUIET_SECONDS` after the last moment with a request on any
+# connection, and `RECENT_SECONDS` after a connection was opened, or its last response ended, since the signal.
+QUIET_SECONDS = 0.2
 RECENT_SECONDS = 1.0
 POLL_SECONDS = 0.02  # Interval at which the shutdown looks whether its condition holds.
 
@@ -58,16 +70,14 @@ class Server(uvicorn.Server):
     ) -> None:
         """Makes a server. `on_stop` is called when a signal starts the shutdown. It must return at once."""
         super().__init__(config)
-        self._shared = connections
+        self._connections = connections
         self._settings = settings
         self._on_stop = on_stop
         self._bounded_stop = BoundedStop()
-        # Times of `time.monotonic`. The first three are set by `handle_exit`.
+        # Times of `time.monotonic`. `handle_exit` sets them.
         self._stopped_at = float("inf")  # The first signal.
         self._drained_at = time.monotonic()  # The end of the drain period.
         self._cut_off_at = time.monotonic()  # The end of the grace period.
-        # The last moment of the shutdown with a request in progress. Set by `shutdown` and `_is_quiet`.
-        self._busy_at = time.monotonic()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,9 +95,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Starts the shutdown. A second signal ends the drain and the grace period."""
-        # uvicorn's flags. `should_exit` is true already if this is the second signal.
+        # uvicorn's flags. `should_exit` ends its main loop, and is true already if this is the second signal. With
+        # `force_exit`, uvicorn's own `shutdown` would wait for nothing. The one below reads only the times set here.
         self.force_exit = self.should_exit
-        self.should_exit = self._shared.is_stopping = True
+        self.should_exit = self._connections.is_stopping = True
         drain, grace = self._settings.drain_seconds, float(self._settings.shutdown_grace_seconds)
         if self.force_exit:
             drain = grace = 0.0
@@ -106,16 +117,14 @@ class Server(uvicorn.Server):
         """Shuts down in the order that the module describes."""
         logger.info("shutting down")
         await self._stop_listening()
-        for connection in list(self._connections):
-            connection.shutdown()
-        self._busy_at = time.monotonic()
-        # The deadline is a function, because a second signal moves it.
-        await self._until(self._is_quiet, lambda: self._cut_off_at)
+        for protocol in list(self._protocols):
+            protocol.shutdown()
+        await self._wait_until_quiet()
         if self.server_state.tasks:
             await self._cut_off()
         self._bounded_stop.end_within(CLOSING_SECONDS)
-        for connection in list(self._connections):
-            connection.transport.close()
+        for protocol in list(self._protocols):
+            protocol.transport.close()
         await self.lifespan.shutdown()
         self._bounded_stop.end_within(EXIT_SECONDS)
         # The interpreter restores the default handlers before it ends, and a further signal would change the exit code.
@@ -135,7 +144,7 @@ class Server(uvicorn.Server):
                 while True:
                     accepted.append(each.accept()[0])
         make_protocol = functools.partial(
-            LimitedProtocol, self.config, self.server_state, self.lifespan.state, shared=self._shared
+            LimitedProtocol, self.config, self.server_state, self.lifespan.state, shared=self._connections
         )
         for connection in accepted:
             connection.setblocking(False)
@@ -148,34 +157,42 @@ class Server(uvicorn.Server):
         )
         for task in list(self.server_state.tasks):
             task.cancel()
-        until = time.monotonic() + CUT_OFF_SECONDS
-        await self._until(lambda: not self._is_busy(), lambda: until)
+        deadline = time.monotonic() + CUT_OFF_SECONDS
+        while self._is_busy() and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
 
     @property
-    def _connections(self) -> set[LimitedProtocol]:
+    def _protocols(self) -> set[LimitedProtocol]:
+        """The open connections."""
         return cast(set[LimitedProtocol], self.server_state.connections)
 
     def _is_busy(self) -> bool:
-        return bool(self.server_state.tasks) or any(each.unsent_bytes for each in self._connections)
+        return bool(self.server_state.tasks) or any(each.unsent_bytes for each in self._protocols)
 
-    def _is_quiet(self) -> bool:
-        """Whether there has been no request for a while, or there are no connections."""
-        if self._is_busy():
-            self._busy_at = time.monotonic()
-            return False
-        if not self._connections:
+    async def _wait_until_quiet(self) -> None:
+        """Waits until no further request is expected, or the grace period is over. A second signal ends it."""
+        busy_at = time.monotonic()
+        while time.monotonic() < self._cut_off_at:
+            if self._is_busy():
+                busy_at = time.monotonic()
+            elif self._is_quiet(busy_at):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _is_quiet(self, busy_at: float) -> bool:
+        """Whether there are no connections, or there has been no request for a while.
+
+        Args:
+            busy_at: the last moment of the shutdown with a request in progress.
+        """
+        if not self._protocols:
             return True
         now = time.monotonic()
-        last_idle = max(each.idle_since for each in self._connections)
+        last_idle = max(each.idle_since for each in self._protocols)
         # A connection is recent if it was opened, or its last response ended, after the signal. If that response did
         # not announce the end of the connection, the client may be sending its next request.
         is_recent = last_idle >= self._stopped_at and now - last_idle < RECENT_SECONDS
-        return now - self._busy_at >= QUIET_SECONDS and not is_recent
-
-    async def _until(self, condition: Callable[[], bool], deadline: Callable[[], float]) -> None:
-        """Waits until a condition holds or the deadline is over."""
-        while not condition() and time.monotonic() < deadline():
-            await asyncio.sleep(POLL_SECONDS)
+        return now - busy_at >= QUIET_SECONDS and not is_recent
 
 
 def serve(app: FastAPI, settings: Settings) -> int:

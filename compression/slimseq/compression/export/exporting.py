@@ -14,6 +14,7 @@ from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
     from slimseq.compression.export.ctranslate2_converter import ComputeType
+
 # What makes ONNX graphs: Slimseq's own builder or optimum. The record of an export has this name.
 OnnxExporter = Literal["slimseq", "optimum"]
 
@@ -24,6 +25,7 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
         with _checked_export(context, task, variant, "onnx"):
             export_artifact(context.store, task, variant)
         return
+    # Imported only for this exporter, which needs packages of its own.
     from slimseq.compression.export.optimum_onnx import export_with_optimum
 
     _add(

@@ -22,11 +22,21 @@ from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
 MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
 # Limits of a term and of its target. Shorter terms would match everything.
 MIN_CHARACTERS, MAX_CHARACTERS, MAX_WORDS = 2, 100, 10
+# Words all in capitals, with this many characters at least, may be a heading. Shorter ones are acronyms, such as US.
+MIN_SHOUTED = 3
+# The last of the characters, from `FIRST_WITHOUT_SPACES` on, that are each a word. Most of them are Chinese.
+_LAST_WITHOUT_SPACES = "\u9fff"
 
 # Combining marks, such as accents and the vowels of Hindi, belong to the letter before them.
 COMBINING = "".join(each for each in map(chr, range(0x300, ord(FIRST_WITHOUT_SPACES))) if category(each)[0] == "M")
+# The repetitions are possessive (`++`), so that a search does not go back in long texts.
 _WORD = re.compile(
-    f"[{FIRST_WITHOUT_SPACES}-\u9fff]|(?:[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]++[{COMBINING}]*+)++|[^\\w\\s]"
+    rf"""
+    [{FIRST_WITHOUT_SPACES}-{_LAST_WITHOUT_SPACES}]  # One Chinese or Japanese character.
+    | (?: [^\W{FIRST_WITHOUT_SPACES}-{_LAST_WITHOUT_SPACES}]++ [{COMBINING}]*+ )++  # A word with its combining marks.
+    | [^\w\s]  # One other symbol.
+    """,
+    re.VERBOSE,
 )
 # Tags, control characters, and the characters that stand for code in a text.
 _MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")
@@ -68,10 +78,9 @@ class Glossary:
         for written, target in pairs:
             source = _checked(written)
             words = _WORD.findall(source.casefold())
-            if not any(map(str.isalnum, source)) or (len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES):
+            if not any(map(str.isalnum, source)) or _is_too_short(source):
                 raise InvalidPrompt(f"{source!r} would match too much; a term has two characters at least")
-            is_exact = source.isupper() if target is not None else source != source.lower()
-            term = Term(source, None if target is None else _checked(target), is_exact)
+            term = Term(source, None if target is None else _checked(target), _is_exact(source, target))
             known = self._terms.setdefault(source.casefold(), term)
             if known.target != term.target:
                 raise InvalidPrompt(f"{source!r} has two targets, {known.target!r} and {term.target!r}")
@@ -114,13 +123,30 @@ class Glossary:
         key = written.casefold()
         endings = [(plural, singular) for plural, singular in _ENDINGS.get(language, ()) if key.endswith(plural)]
         singulars = [key.removesuffix(plural) + singular for plural, singular in endings]
+        is_shouted = written.isupper() and len(written) >= MIN_SHOUTED
         for each in (key, *singulars):
             term = self._terms.get(each)
-            # Words all in capitals, as in a heading.
-            is_shouted = written.isupper() and len(written) > MIN_CHARACTERS
-            if term is not None and (not term.is_exact or is_shouted or written.startswith(term.source)):
+            if term is None:
+                continue
+            # Not `==`, because `written` may be a plural: "CPUs" begins with the term "CPU".
+            is_as_written = written.startswith(term.source)
+            if not term.is_exact or is_shouted or is_as_written:
                 return term
         return None
+
+
+def _is_too_short(source: str) -> bool:
+    """Whether a term would match too much. One Chinese character is a word; one letter is not."""
+    return len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES
+
+
+def _is_exact(source: str, target: str | None) -> bool:
+    """Whether a term is found only as it is written."""
+    if target is None:
+        # A name to keep, such as Apple: its capitals matter. One in small letters is found in any case.
+        return source != source.lower()
+    # An acronym, such as US.
+    return source.isupper()
 
 
 def _checked(text: str) -> str:
@@ -180,7 +206,14 @@ def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iter
 
 
 def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -> list[ProtectedSpan]:
-    """Adds terms to the spans of a text. A term takes the place of spans within it, and is dropped within others."""
+    """Adds terms to the spans of a text. A term takes the place of the spans within it.
+
+    A term is dropped if a span goes beyond it, or if it touches a span of the kind `KEPT`: these win over terms.
+
+    Args:
+        spans: the spans of the text, in reading order. They do not overlap.
+        terms: the terms in the text, likewise.
+    """
     ends = [span.end for span in spans]
     dropped: set[int] = set()
     found: list[ProtectedSpan] = []
@@ -189,7 +222,10 @@ def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -
         while last < len(spans) and spans[last].start < term.end:
             last += 1
         inner = spans[first:last]
-        if all(each.kind is not SpanKind.KEPT and each.end <= term.end and term.start <= each.start for each in inner):
+        can_replace = all(
+            each.kind is not SpanKind.KEPT and term.start <= each.start and each.end <= term.end for each in inner
+        )
+        if can_replace:
             found.append(term)
             dropped.update(range(first, last))
     kept = (span for index, span in enumerate(spans) if index not in dropped)
