@@ -24,7 +24,6 @@ from slimseq.compression.measure_quality import (
     evaluate_variants,
     record_scores,
     references_among,
-    with_references,
 )
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune_variant
 from slimseq.compression.options import POSITIVE
@@ -74,7 +73,7 @@ def evaluate_command(
         for name, each in found.confidences.items()
     )
     # A speed-up needs the base model in the same run.
-    words = ("benchmark", task.value, *with_references(names, references_among(context.store, task, names)), "--record")
+    words = ("benchmark", task.value, *found.manifests, "--record")
     remarks = [f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics]
     remarks += [f"Warning: {warning}." for warning in useless_bases(evaluation)]
     if not record:

@@ -72,7 +72,7 @@ class _Vocabulary:
         # By id, what a token alone decodes to.
         self._texts: dict[int, str] = {}
         # By word: whether it consists of tokens that are text. Windows of a text repeat words.
-        self._has_word: dict[str, bool | None] = {}
+        self._has_word: dict[str, bool] = {}
         # By character: whether the vocabulary has it for certain. Characters other than letters count as known.
         self._is_known: dict[str, bool] = {}
 
@@ -104,18 +104,17 @@ class _Vocabulary:
         """Returns for each word whether it consists of tokens that are text."""
         if not self._is_comparable:
             return [True] * len(words)
-        remembered = self._has_word
-        has_word = {word: remembered.get(word) for word in words}
-        unseen = [word for word, is_there in has_word.items() if is_there is None]
-        for start in range(0, len(unseen), WORDS_AT_ONCE):
-            batch = unseen[start : start + WORDS_AT_ONCE]
-            for word, ids in zip(batch, self._encode(batch), strict=True):
-                has_word[word] = self._is_spelled(word, ids)
+        has_word = self._has_word
+        unseen = [word for word in dict.fromkeys(words) if word not in has_word]
         if unseen:
-            found = {word: has_word[word] for word in unseen[:MAX_REMEMBERED]}
-            # A new dictionary, since other threads may read the old one.
-            self._has_word = found if len(remembered) + len(found) > MAX_REMEMBERED else remembered | found
-        return [bool(has_word[word]) for word in words]
+            # A copy, since other threads may read the old one.
+            has_word = dict(has_word)
+            for start in range(0, len(unseen), WORDS_AT_ONCE):
+                batch = unseen[start : start + WORDS_AT_ONCE]
+                for word, ids in zip(batch, self._encode(batch), strict=True):
+                    has_word[word] = self._is_spelled(word, ids)
+            self._has_word = has_word if len(has_word) <= MAX_REMEMBERED else {}
+        return [has_word[word] for word in words]
 
     def _encode(self, words: list[str]) -> list[list[int]]:
         return [each.ids for each in self._fast.encode_batch(words, add_special_tokens=False)]

@@ -7,20 +7,11 @@ import numpy as np
 
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.search import scores_of
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
+from tests.inference.decoding.configurations import plain_configuration
 
 BEAMS, STEPS, INPUTS, VOCABULARY = 3, 12, 4, 30
-CONFIGURATION = ModelConfiguration(
-    vocabulary=VOCABULARY,
-    decoder_layers=1,
-    pad_id=0,
-    eos_id=1,
-    decoder_start_id=2,
-    forced_bos_id=None,
-    forced_eos_id=None,
-    max_positions=None,
-)
+CONFIGURATION = plain_configuration(VOCABULARY)
 
 
 def test_the_origins_of_a_step_say_which_caches_each_beam_goes_on_with() -> None:

@@ -10,20 +10,11 @@ from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Scores, Search, log_sum_exp_of, scores_of, token_mean
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
+from tests.inference.decoding.configurations import START, plain_configuration
 
-VOCABULARY, EOS, START = 30, 1, 2
-PLAIN = ModelConfiguration(
-    vocabulary=VOCABULARY,
-    decoder_layers=1,
-    pad_id=0,
-    eos_id=EOS,
-    decoder_start_id=START,
-    forced_bos_id=None,
-    forced_eos_id=None,
-    max_positions=None,
-)
+VOCABULARY = 30
+PLAIN = plain_configuration(VOCABULARY)
 STEPS = 9
 
 

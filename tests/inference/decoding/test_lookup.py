@@ -6,10 +6,10 @@ import numpy as np
 
 from slimseq.inference.decoding.lookup import WIDTHS, Drafts, LookupSearch, Source
 from slimseq.inference.decoding.search import StepScores, scores_of
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
+from tests.inference.decoding.configurations import EOS, plain_configuration
 
-VOCABULARY, EOS, START = 40, 1, 2
+VOCABULARY = 40
 FIRST, LAST = 5, 15
 # Two tokens after the end of the source. Nothing is copied from there.
 AFTER_END = [3, 4]
@@ -18,16 +18,7 @@ SOURCE = [*range(FIRST, LAST + 1), EOS, *AFTER_END]
 # A token that is not in the source.
 OTHER = 30
 
-CONFIGURATION = ModelConfiguration(
-    vocabulary=VOCABULARY,
-    decoder_layers=1,
-    pad_id=0,
-    eos_id=EOS,
-    decoder_start_id=START,
-    forced_bos_id=None,
-    forced_eos_id=None,
-    max_positions=None,
-)
+CONFIGURATION = plain_configuration(VOCABULARY)
 
 
 def search_with(count: int, options: GenerationOptions | None = None, source: Sequence[int] = SOURCE) -> LookupSearch:

@@ -7,20 +7,11 @@ import pytest
 
 from slimseq.inference.decoding.sampling import SamplingSearch, most_probable
 from slimseq.inference.decoding.search import scores_of
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
+from tests.inference.decoding.configurations import plain_configuration
 
 VOCABULARY = 40
-CONFIGURATION = ModelConfiguration(
-    vocabulary=VOCABULARY,
-    decoder_layers=1,
-    pad_id=0,
-    eos_id=1,
-    decoder_start_id=2,
-    forced_bos_id=None,
-    forced_eos_id=None,
-    max_positions=None,
-)
+CONFIGURATION = plain_configuration(VOCABULARY)
 
 
 def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[list[int]]:

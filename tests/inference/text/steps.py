@@ -32,6 +32,8 @@ from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.inference.text.formats.translators import rewritten, upper
 
+# A step is at fault only if it is in all tries: other programs need the machine too.
+TRIES = 3
 # The default limits of a request: characters and rows.
 CHARACTERS, ROWS = 1_000_000, 4096
 # Characters of the output of a row. No model writes more.
@@ -197,3 +199,9 @@ REQUESTS = {
     "summarize": Step(summarize, CHARACTERS, 600),
     "summarize in parts": Step(summarize_in_parts, CHARACTERS, 600),
 }
+
+
+def text_of(repetition: tuple[str, str], characters: int) -> str:
+    """Returns a text that ends with a letter, since spaces at its end would be no part of it."""
+    start, unit = repetition
+    return f"{start}{unit * ((characters - 2) // len(unit))}y"

@@ -8,8 +8,7 @@ from functools import partial
 import pytest
 
 from tests.holds import measure
-from tests.inference.text.steps import REQUESTS, STEPS, Step
-from tests.inference.text.test_steps import TRIES, text_of
+from tests.inference.text.steps import REQUESTS, STEPS, TRIES, Step, text_of
 
 # How long a step may hold the interpreter: a client does not notice, and health checks are answered.
 MOST_HOLD_SECONDS = 0.05

@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 
 from slimseq.inference import text as texts
-from tests.inference.text.steps import REQUESTS, STEPS, Step
+from tests.inference.text.steps import REQUESTS, STEPS, TRIES, Step, text_of
 
 # A step has a text, and one that is `TIMES` times as long. A linear step takes four times as long for it, a quadratic
 # one 16 times, or less where it does something else as well. From six times on, longer texts decide.
@@ -25,8 +25,6 @@ TIMES, SUSPICIOUS, NOISE_SECONDS = 4, 6, 0.0002
 CHARACTERS, MORE, ALLOWED, LONG_NOISE_SECONDS = 10_000, 40_000, 6, 0.003
 # A step that takes no longer than this with `MORE` is tried with `MOST` characters too.
 QUICK_SECONDS, MOST, ALLOWED_IN_WINDOWS = 0.1, 400_000, 10
-# A step is at fault only if it is in all tries: other programs need the machine too.
-TRIES = 3
 
 # One character of each class that a step treats in its own way.
 LETTERS, SIGNS, SPACES, MARKUP = "aé中", '1.-"☺', " \n\u2028", "<&*_[]`|\\"
@@ -56,12 +54,6 @@ def all_repetitions(characters: str) -> list[tuple[str, str]]:
     after = list(product(characters, characters))
     pairs = [("x", first + second) for first, second in combinations(characters, 2)]
     return [*after, *pairs, *(("x", word) for word in WORDS), *ONCE_SLOW]
-
-
-def text_of(repetition: tuple[str, str], characters: int) -> str:
-    """Returns a text that ends with a letter, since spaces at its end would be no part of it."""
-    start, unit = repetition
-    return f"{start}{unit * ((characters - 2) // len(unit))}y"
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -49,8 +49,7 @@ class Call:
 def with_languages(prompt: Prompt, task: Task, pair: Sequence[str] | None) -> Prompt:
     """Returns a translation's prompt with source and target of a pair, which models of many languages need."""
     # Summaries have a single language.
-    is_pair = pair is not None and len(pair) == 2
-    if pair is None or not is_pair or task is not Task.TRANSLATION:
+    if pair is None or len(pair) != 2 or task is not Task.TRANSLATION:
         return prompt
     source, target = pair
     return replace(prompt, source=source, target=target)

@@ -48,7 +48,7 @@ def _quoted_end(text: str) -> str:
 
 
 def _ends_sentence(text: str) -> bool:
-    return text.rstrip(_CLOSING + _SPACES)[-1:] in [*_FINAL]
+    return text.rstrip(_CLOSING + _SPACES).endswith(tuple(_FINAL))
 
 
 def _breaks_number(source: str, text: str) -> bool:
