@@ -18,6 +18,11 @@ from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 PARTS: Final[tuple[PartKind, ...]] = ("heads", "cross_heads", "feed_forward")
 
 
+def kinds_of(layer: PlannedLayer) -> list[PartKind]:
+    """Returns the kinds of parts that a layer has."""
+    return [kind for kind in PARTS if getattr(layer, kind) is not None]
+
+
 @dataclass(frozen=True)
 class Cost:
     """Seconds of one text, from the encoder's start to the last token, and bytes on the disk."""

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.compression.compress.costs import PARTS, Cost, CostTable
-from slimseq.compression.compress.loss_table import LossTable, PartKind
+from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
+from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 
@@ -120,7 +120,7 @@ def estimated_loss(plan: LayerPlan, whole: LayerPlan, losses: LossTable) -> floa
     for stack, layers in plan.stacks.items():
         total += _removal_loss(stack, [layer.layer for layer in layers], whole, losses)
         for layer in layers:
-            total += sum(losses.part(stack, layer.layer, kind).loss(getattr(layer, kind)) for kind in _kinds(layer))
+            total += sum(losses.part(stack, layer.layer, kind).loss(getattr(layer, kind)) for kind in kinds_of(layer))
     return total
 
 
@@ -196,10 +196,6 @@ def _removals(stack: str, whole: LayerPlan, losses: LossTable) -> Iterator[tuple
             yield remaining, removal.loss
 
 
-def _kinds(layer: PlannedLayer) -> list[PartKind]:
-    return [kind for kind in PARTS if getattr(layer, kind) is not None]
-
-
 def _curves(stack: str, whole: LayerPlan, losses: LossTable, prices: _Prices, step_size: float) -> list[_Curve]:
     """Returns the curves of a stack: one for each number of layers, and of heads where layers share them."""
 
@@ -222,7 +218,7 @@ def _options(
     stack: str, layer: PlannedLayer, losses: LossTable, prices: _Prices, shared_heads: int | None
 ) -> tuple[_Option, ...]:
     """Returns the cuts of a layer that no other cut beats in both price and loss, the cheapest first."""
-    by_kind = {kind: losses.part(stack, layer.layer, kind) for kind in _kinds(layer)}
+    by_kind = {kind: losses.part(stack, layer.layer, kind) for kind in kinds_of(layer)}
     sizes = {kind: part.kept for kind, part in by_kind.items()}
     if shared_heads is not None:
         sizes["heads"] = (shared_heads,)
@@ -298,7 +294,7 @@ class _UniformCut:
 def _uniform_cuts(stack: str, whole: LayerPlan, losses: LossTable, prices: _Prices) -> list[_UniformCut]:
     """Returns the uniform cuts of a stack that no other uniform cut beats in price and loss, the cheapest first."""
     first = whole.stacks[stack][0]
-    kinds = _kinds(first)
+    kinds = kinds_of(first)
     sizes = [losses.part(stack, first.layer, kind).kept for kind in kinds]
     found = []
     for combination in product(*sizes):
