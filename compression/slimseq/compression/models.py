@@ -6,7 +6,7 @@ Only safetensors are read. Techniques take the names of tensors from the archite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimseq.inference.models.architecture import Architecture
+from slimseq.inference.models.architecture import Architecture, Layer
 from slimseq.inference.models.configuration import family_of
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.pretrained import load_pretrained
@@ -41,6 +41,11 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
 def architecture_of_model(model: "PreTrainedModel") -> Architecture:
     """Returns the architecture of a model that transformers opened, or raises BadSource for an unknown type."""
     return architecture_of(model.config.to_dict(), _StateTensors(model))
+
+
+def feed_forward_channels(model: "PreTrainedModel", layer: Layer) -> int:
+    """Returns the number of channels of a layer's feed-forward."""
+    return int(model.get_parameter(f"{layer.feed_forward.down}.weight").shape[1])
 
 
 def family_of_model(model: "PreTrainedModel") -> ModelFamily:

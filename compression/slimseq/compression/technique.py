@@ -123,6 +123,9 @@ def step_key(
     if files.exclude:
         # Without this condition, builds from before this option would run all their steps again.
         data.append(data_digest(files.exclude))
+    if settings.get("plan", 0) is None:
+        # Likewise: steps of `prune` before this option have none.
+        settings = {name: value for name, value in settings.items() if name != "plan"}
     return key_of(technique.name, settings, seed, parent, data)
 
 

@@ -1,1 +1,1 @@
-"""`compress`: finds the smaller variants of a model that keep enough of its quality: what to cut, how far, and why."""
+"""The command that decides: costs, losses, search and choice of a smaller model."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slimseq.inference.models.architecture import Architecture, Attention, Layer, Stack
+from slimseq.inference.models.architecture import Architecture, Attention, Heads, Layer, Stack
 from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_config, read_configuration
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.safetensors_reader import Floats, SafetensorsReader
@@ -31,7 +31,8 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     `int8_float16` float16, which a CPU computes with in float32.
 
     Raises:
-        BadSource: the model is none that is known, lacks a tensor, or has an activation that CTranslate2 lacks.
+        BadSource: the model is none that is known, lacks a tensor, has an activation that CTranslate2 lacks, or
+            attentions with different numbers of heads in one stack.
         InvalidArtifact: the configuration or the tokenizer cannot be read.
     """
     if refusal := family_of(source).ctranslate2_refusal:
@@ -71,6 +72,18 @@ def _name_specials(config: Any, tokens: list[str], configuration: ModelConfigura
     config.unk_token = "<unk>" if "<unk>" in tokens else tokens[configuration.pad_id]
 
 
+def _heads_of(stack: Stack) -> Heads:
+    """Returns the heads of all attentions of a stack, or raises BadSource if they differ."""
+    heads = {attention.heads for attention in stack.attentions}
+    if len(heads) > 1:
+        counts = ", ".join(str(count) for count in sorted(each.count for each in heads))
+        raise BadSource(
+            f"CTranslate2 has one number of heads for all attentions of the {stack.name}, and those of this model have "
+            f"{counts}; onnxruntime runs it"
+        )
+    return heads.pop()
+
+
 class _Builder:
     """Fills CTranslate2's specification from one model's tensors."""
 
@@ -95,7 +108,7 @@ class _Builder:
             "rms_norm": model.norm == "rms",
         }
         encoder, decoder = (
-            kind(len(stack.layers), stack.heads.count, head_dim=stack.heads.width, **shared)
+            kind(len(stack.layers), _heads_of(stack).count, head_dim=_heads_of(stack).width, **shared)
             for kind, stack in (
                 (transformer_spec.TransformerEncoderSpec, model.encoder),
                 (transformer_spec.TransformerDecoderSpec, model.decoder),
@@ -141,13 +154,13 @@ class _Builder:
         return self._array(f"{stack.positions}.weight")[model.position_offset :]
 
     def _fill_layer(self, spec: Any, layer: Layer, stack: Stack) -> None:
-        self._fill_attention(spec.self_attention, layer.attentions[0], stack, is_self=True)
+        self._fill_attention(spec.self_attention, layer.attentions[0], is_self=True)
         if self._model.buckets is not None:
             position_bias = layer.attentions[0].position_bias or stack.position_biases[0]
             spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")
             spec.self_attention.relative_attention_max_distance = np.int32(self._model.buckets.greatest)
         if layer.cross_attention is not None:
-            self._fill_attention(spec.attention, layer.cross_attention, stack, is_self=False)
+            self._fill_attention(spec.attention, layer.cross_attention, is_self=False)
         up = layer.feed_forward.up
         self._fill_linear(spec.ffn.linear_0, [up[0]])
         if len(up) == 2:
@@ -155,9 +168,9 @@ class _Builder:
         self._fill_linear(spec.ffn.linear_1, [layer.feed_forward.down])
         self._fill_norm(spec.ffn.layer_norm, layer.feed_forward.norm)
 
-    def _fill_attention(self, spec: Any, attention: Attention, stack: Stack, is_self: bool) -> None:
+    def _fill_attention(self, spec: Any, attention: Attention, is_self: bool) -> None:
         """Fills the fused projections: query, key and value in one, or key and value of encoder states in one."""
-        if stack.heads.scale == 1.0:
+        if attention.heads.scale == 1.0:
             spec.queries_scale = 1.0
         query, key, value = attention.query, attention.key, attention.value
         for linear, names in zip(

@@ -21,6 +21,8 @@ from onnx.utils import Extractor
 
 from slimseq.compression.errors import BadParameters
 from slimseq.inference.graphs.tensor_names import DECODER, ENCODER
+from slimseq.inference.models.configuration import read_config
+from slimseq.inference.models.layer_shapes import LayerShapes
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.places import pip_install
 
@@ -31,7 +33,14 @@ STANDARD_OUTPUT = 1
 
 
 def export_with_optimum(source: Path, folder: Path) -> None:
-    """Writes `encoder.onnx` and `decoder.onnx`, fp32."""
+    """Writes `encoder.onnx` and `decoder.onnx`, fp32.
+
+    Raises:
+        BadSource: optimum cannot export the model, or its layers have different widths.
+        BadParameters: optimum is not installed.
+    """
+    if LayerShapes.from_config(read_config(source)) is not None:
+        raise BadSource("optimum cannot export a model whose layers have different widths; --exporter slimseq can")
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _optimum_export(source, Path(scratch))
         encoder = onnx.load(graphs / "encoder_model.onnx")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model, family_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model, feed_forward_channels
 from slimseq.compression.prune.criteria.wanda import ActivationMeans
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
@@ -45,7 +45,7 @@ def prune_feed_forward(
     if family.has_one_feed_forward_width and len(set(keep.values())) > 1:
         raise BadParameters(f"{family.title} has one feed-forward width for both stacks, not {keep}")
     state = model.state_dict()
-    moments = _second_moments(model, calibration) if calibration is not None else None
+    moments = second_moments(model, calibration) if calibration is not None else None
     for stack in architecture.stacks:
         for layer in stack.layers:
             part = layer.feed_forward
@@ -55,7 +55,7 @@ def prune_feed_forward(
             weight, bias = state[f"{part.down}.weight"], state.get(f"{part.down}.bias")
             state[f"{part.down}.weight"] = weight[:, kept]
             if moments is not None:
-                fitted = _fitted(moments.of(part.down), weight, bias, kept)
+                fitted = fitted_down(moments.of(part.down), weight, bias, kept)
                 state[f"{part.down}.weight"] = fitted[: len(kept)].T.to(weight)
                 if bias is not None:
                     state[f"{part.down}.bias"] = fitted[-1].to(bias)
@@ -63,7 +63,7 @@ def prune_feed_forward(
     return rebuild(model, changes, state, takes_over)
 
 
-def _second_moments(model: "PreTrainedModel", calibration: TrainingSet) -> ActivationMeans:
+def second_moments(model: "PreTrainedModel", calibration: TrainingSet) -> ActivationMeans:
     """Measures the second moments of what each down projection reads, and of a constant 1, `(channels + 1) ** 2`."""
     means = ActivationMeans()
     with ExitStack() as exits, torch.inference_mode():
@@ -82,8 +82,20 @@ def _with_products(values: torch.Tensor) -> torch.Tensor:
     return extended.T @ extended
 
 
-def _fitted(moments: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kept: torch.Tensor) -> torch.Tensor:
-    """Returns the weights of the channels that stay, `(kept, width)`, and below them the bias if there is one."""
+def fitted_down(
+    moments: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kept: torch.Tensor
+) -> torch.Tensor:
+    """Fits a projection down to its outputs with all channels, as the module says.
+
+    Args:
+        moments: the second moments of the channels and of a constant 1, as `second_moments` measures them.
+        weight: of the projection, `(width, channels)`.
+        bias: of the projection, `(width,)`, if it has one.
+        kept: the channels that stay, ascending.
+
+    Returns:
+        The weights of the channels that stay, `(kept, width)`, and below them the bias if there is one.
+    """
     moments, kept = moments.double().cpu(), kept.cpu()
     whole = torch.cat([weight.T, weight.new_zeros(1, len(weight)) if bias is None else bias[None]]).double().cpu()
     rows = kept if bias is None else torch.cat([kept, torch.tensor([len(whole) - 1])])
@@ -94,7 +106,5 @@ def _fitted(moments: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
 
 
 def feed_forward_widths(model: "PreTrainedModel") -> dict[str, int]:
-    return {
-        stack.name: model.get_parameter(f"{stack.layers[0].feed_forward.down}.weight").shape[1]
-        for stack in architecture_of_model(model).stacks
-    }
+    """Returns the channels of each layer of a stack, of a model whose layers have one shape."""
+    return {stack.name: feed_forward_channels(model, stack.layers[0]) for stack in architecture_of_model(model).stacks}

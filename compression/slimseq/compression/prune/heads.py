@@ -7,7 +7,7 @@ import torch
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import Importance
-from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
+from slimseq.compression.prune.rebuild import best, cut_inputs, cut_outputs, rebuild
 from slimseq.inference.models.architecture import Architecture, Layer, Stack
 from slimseq.inference.models.family import ModelFamily
 
@@ -35,9 +35,10 @@ def prune_heads(
         BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
     """
     architecture = architecture_of_model(model)
-    family, heads = family_of_model(model), architecture.encoder.heads
-    if architecture.decoder.heads.count != heads.count:
-        raise BadParameters(f"the encoder has {heads.count} heads and the decoder {architecture.decoder.heads.count}")
+    family = family_of_model(model)
+    heads, decoder_heads = (stack.attentions[0].heads for stack in architecture.stacks)
+    if decoder_heads.count != heads.count:
+        raise BadParameters(f"the encoder has {heads.count} heads and the decoder {decoder_heads.count}")
     state = model.state_dict()
     for stack in architecture.stacks:
         _cut_heads(state, stack, keep, importance)
@@ -52,19 +53,18 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
     for layer in stack.layers:
         for attention in layer.attentions:
             scores = importance.heads[attention.output]
-            has_shared_bias = len(stack.position_biases) == 1 and attention is layer.self_attention
-            if has_shared_bias:
+            if stack.shares_position_bias and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
-            rows = _rows_of_heads(kept, stack.heads.width)
+            rows = rows_of_heads(kept, attention.heads.width)
             for name in (attention.query, attention.key, attention.value):
                 cut_outputs(state, name, rows)
-            _cut_inputs(state, attention.output, rows)
+            cut_inputs(state, attention.output, rows)
             if attention.position_bias is not None:
-                _cut_inputs(state, attention.position_bias, kept)
+                cut_inputs(state, attention.position_bias, kept)
 
 
-def _rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
+def rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
     """Returns the rows of a projection that belong to some heads, `(heads * width,)`, int64: `width` for each head."""
     return (heads.unsqueeze(1) * width + torch.arange(width)).flatten()
 
@@ -100,10 +100,10 @@ def _cut_width(state: State, architecture: Architecture, family: ModelFamily, ch
 def _cut_width_of_layer(state: State, layer: Layer, channels: torch.Tensor) -> None:
     for attention in layer.attentions:
         for name in (attention.query, attention.key, attention.value):
-            _cut_inputs(state, name, channels)
+            cut_inputs(state, name, channels)
         cut_outputs(state, attention.output, channels)
     for up in layer.feed_forward.up:
-        _cut_inputs(state, up, channels)
+        cut_inputs(state, up, channels)
     cut_outputs(state, layer.feed_forward.down, channels)
 
 
@@ -122,8 +122,3 @@ def _cut_token_matrices(
             factor = 1.0 if tensor is own_output else scale
             cut[tensor.data_ptr()] = tensor[:, channels] * factor
         state[name] = cut[tensor.data_ptr()]
-
-
-def _cut_inputs(state: State, module: str, kept: torch.Tensor) -> None:
-    """Keeps some columns of a module's weight."""
-    state[f"{module}.weight"] = state[f"{module}.weight"][:, kept]

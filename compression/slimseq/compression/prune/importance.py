@@ -114,7 +114,7 @@ def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
 def head_widths(architecture: Architecture) -> dict[str, int]:
     """Returns the width of the heads of each attention, by its output projection."""
     return {
-        attention.output: stack.heads.width
+        attention.output: attention.heads.width
         for stack in architecture.stacks
         for layer in stack.layers
         for attention in layer.attentions

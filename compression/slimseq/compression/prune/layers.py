@@ -10,6 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import CALIBRATION_TOKENS
+from slimseq.compression.prune.model_shapes import is_varied, shape_changes, shapes_of
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.loss import mean_loss
@@ -92,12 +93,15 @@ def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> 
     architecture = architecture_of_model(model)
     state: dict[str, torch.Tensor] = model.state_dict()
     for stack in architecture.stacks:
-        _take_layers(state, stack, kept[stack.name])
+        take_layers(state, stack, kept[stack.name])
     changes = family_of_model(model).resized(encoder_layers=len(kept["encoder"]), decoder_layers=len(kept["decoder"]))
+    if is_varied(model):
+        changes = shape_changes(model, shapes_of(model).of_layers(kept))
     return rebuild(model, changes, state)
 
 
-def _take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:
+def take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:
+    """Removes the tensors of a stack's other layers from a state dict, in place, and renumbers those that stay."""
     prefix = f"{stack.layers_name}."
     [bias_name, *others] = stack.position_biases or ("",)
     bias = None if others else state.get(f"{bias_name}.weight")

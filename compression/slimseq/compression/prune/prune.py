@@ -2,14 +2,15 @@
 
 Layers are removed first, then heads (or the width), feed-forward channels and tokens. Calibration data decides which
 parts stay. Every layer of a stack keeps the same number of parts, so that transformers' configuration describes the
-result. The training learns from labels and from the unpruned parent. In a recipe:
+result. A recipe's `plan` names other sizes for each layer (`layer_plan`). The training learns from labels and from the
+unpruned parent. In a recipe:
 
     - prune: {feed_forward: 0.5, heads: 6, epochs: 1, learning_rate: 3.0e-4}
 """
 
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,9 +43,9 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         TrainingDiverged: recovery failed; nothing is published.
     """
     from slimseq.compression.from_parent import learn_from_parent, read_data
+    from slimseq.compression.prune.cut import check_cut, cut_model
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
-    from slimseq.compression.prune.structure import cut_structure, shape_of, wanted_shape
     from slimseq.compression.prune.vocabulary import check_samples, keep_languages, plan_vocabulary, trim_model
 
     started = time.monotonic()
@@ -56,12 +57,12 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         parent = replace(parent, manifest=keep_languages(parent.manifest, options.languages))
         options = replace(options, vocabulary=options.vocabulary or 0)
     # An impossible shape is refused before any data is read.
-    wanted_shape(parent.model, options)
+    check_cut(parent.model, options)
     prefix = parent.manifest.generation.prefix
     # A smaller vocabulary must have the tokens of all training texts.
     is_read_whole = options.vocabulary is not None
     material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_read_whole)
-    before, whole = parent.model.num_parameters(), shape_of(parent.model)
+    before = parent.model.num_parameters()
     tokens = parent.model.config.vocab_size
     kept_tokens = None
     if options.languages is not None:
@@ -76,7 +77,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             targets=(each.target for each in material.train.examples),
             keeping=parent.manifest.generation.language_tokens.values(),
         )
-    student, shape, kept_layers = cut_structure(parent.model, options, material.calibration, material.dev, context)
+    cut = cut_model(parent.model, options, material.calibration, material.dev, context)
+    student = cut.model
     with ExitStack() as stack:
         if kept_tokens is not None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
@@ -87,16 +89,16 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        left = list(shape.words(whole))
+        left = list(cut.left)
         if kept_tokens is not None:
             left.append(f"{len(kept_tokens):,} of {tokens:,} tokens")
         words = f" (left: {', '.join(left)})" if left else ""
         description = f"{job.parent} with {1 - after / before:.0%} of its parameters removed{words}."
-        parameters = {**flat_values(options), "kept_channels": shape.feed_forward, "shape": asdict(shape)}
+        parameters = {name: value for name, value in flat_values(options).items() if name != "plan"} | cut.parameters
         chosen = [description]
-        if kept_layers:
-            parameters["kept_layers"] = kept_layers
-            chosen.append(layers_in_words(kept_layers))
+        if cut.kept_layers:
+            parameters["kept_layers"] = cut.kept_layers
+            chosen.append(layers_in_words(cut.kept_layers))
         if kept_tokens:
             parameters["kept_tokens"] = [len(kept_tokens), tokens]
         return learn_from_parent(

@@ -1,13 +1,18 @@
 """The options of pruning."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
+from slimseq.compression.prune.layer_plan import LayerPlan
 from slimseq.compression.train.training_options import SequenceLevel
 
 CriterionName = Literal["wanda", "magnitude"]
+# The options of a cut after which all layers of a stack have one shape.
+UNIFORM = ("feed_forward", "heads", "encoder_layers", "decoder_layers")
 
 
 @flat(STRUCTURE)
@@ -34,7 +39,23 @@ class PruneOptions:
     After training to recover, neither is clearly better than the other (docs/compression.md)."""
     samples: int = 128
     """Number of calibration pairs. The Wanda paper uses 128."""
+    plan: Annotated[dict[str, Any] | None, Parameter(parse=False)] = None
+    """For recipes: the layers that stay, with the heads and feed-forward channels of each, as `LayerPlan.record` writes
+    them. It takes the place of feed_forward, heads, encoder_layers and decoder_layers."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
+
+    def __post_init__(self) -> None:
+        """Checks a plan where it is read, so that a recipe with a wrong one is refused before any work.
+
+        Raises:
+            BadParameters: it is no plan, or an option of a uniform cut is there too.
+        """
+        if self.plan is None:
+            return
+        LayerPlan.from_record(self.plan)
+        for name in UNIFORM:
+            if getattr(self, name) != getattr(type(self), name):
+                raise BadParameters(f"{name} cannot be combined with `plan`, which names the sizes of every layer")
 
     def check(self) -> None:
         if self.vocabulary is not None and self.vocabulary < 0:

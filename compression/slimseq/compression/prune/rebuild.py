@@ -1,16 +1,18 @@
 """Makes a model of another shape from slices of the tensors of an existing model.
 
-The class of transformers builds it from the changed configuration, and every tensor must fit. So the published model
-loads with `from_pretrained`.
+The class of transformers builds it from the changed configuration, or a subclass of it where layers have different
+widths. Every tensor must fit. So the published model loads with `from_pretrained`.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
 from slimseq.compression.errors import BadParameters
+from slimseq.inference.models.layer_shapes import LAYER_SHAPES
 from slimseq.inference.models.pretrained import is_output_tied, untie_output
+from slimseq.inference.models.shaped_module import class_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,10 +37,15 @@ def cut_outputs(state: dict[str, torch.Tensor], module: str, kept: torch.Tensor)
         state[name] = state[name][kept]
 
 
+def cut_inputs(state: dict[str, torch.Tensor], module: str, kept: torch.Tensor) -> None:
+    """Keeps some columns of a module's weight."""
+    state[f"{module}.weight"] = state[f"{module}.weight"][:, kept]
+
+
 def rebuild(
     model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":
-    """Returns a new model of the same class, on the same device, in evaluation mode. The given one stays as it is.
+    """Returns a new model of the same family, on the same device, in evaluation mode. The given one stays as it is.
 
     Args:
         model: the model whose class, configuration and generation configuration the new one has.
@@ -67,7 +74,7 @@ def rebuild(
 
 
 def empty(model: "Model", changes: dict[str, Any]) -> "Model":
-    """Returns a model of the same class and another configuration: its parameters have shapes, but no values."""
+    """Returns a model of the same family and another configuration: its parameters have shapes, but no values."""
     from accelerate import init_empty_weights
 
     try:
@@ -77,10 +84,14 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
 
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
-        setattr(config, name, value)
+        if name == LAYER_SHAPES and value is None:
+            # A model whose layers have one shape has no such key.
+            vars(config).pop(name, None)
+        else:
+            setattr(config, name, value)
     # Buffers that no state dict has, such as sinusoidal positions of some families, are computed.
     with no_init_weights(), init_empty_weights(include_buffers=False):
-        built = type(model)(config)
+        built = cast("type[Model]", class_for(type(model), config))(config)
     # Without initialisation nothing is tied either.
     built.tie_weights()
     if not is_output_tied(model):

@@ -66,10 +66,11 @@ class Shape:
 
 
 def shape_of(model: "PreTrainedModel") -> Shape:
+    """Returns the shape of a model whose layers have one shape a stack (`model_shapes.is_varied` is false)."""
     architecture = architecture_of_model(model)
     widths = feed_forward_widths(model)
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
-    return Shape(encoder, decoder, architecture.encoder.heads.count, widths["encoder"], widths["decoder"])
+    return Shape(encoder, decoder, architecture.encoder.attentions[0].heads.count, widths["encoder"], widths["decoder"])
 
 
 def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
@@ -91,17 +92,28 @@ def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
 
 def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, int]:
     """Returns how many feed-forward channels each stack keeps. `feed_forward` up to 1 is a share, above 1 a number."""
+    widths = feed_forward_widths(model)
+    check_feed_forward(feed_forward, min(widths.values()))
+    return {stack: channels_to_keep(width, feed_forward) for stack, width in widths.items()}
+
+
+def check_feed_forward(feed_forward: float, fewest: int) -> None:
+    """Checks a share or number of channels to keep, of layers that have `fewest` channels or more.
+
+    Raises:
+        BadParameters: it is none, or a layer has fewer channels.
+    """
     if feed_forward <= 0 or (feed_forward > 1 and feed_forward != int(feed_forward)):
         raise BadParameters(
             f"--feed-forward {feed_forward:g} is neither a share above 0 and up to 1 nor a number of channels"
         )
-    widths = feed_forward_widths(model)
-    if feed_forward > min(widths.values()):
-        raise BadParameters(f"--feed-forward {feed_forward:g} is above the {min(widths.values())} channels there are")
-    return {
-        stack: max(1, round(width * feed_forward)) if feed_forward <= 1 else int(feed_forward)
-        for stack, width in widths.items()
-    }
+    if feed_forward > fewest:
+        raise BadParameters(f"--feed-forward {feed_forward:g} is above the {fewest} channels there are")
+
+
+def channels_to_keep(channels: int, feed_forward: float) -> int:
+    """Returns how many channels of a layer stay, at least one. `feed_forward` up to 1 is a share, above 1 a number."""
+    return max(1, round(channels * feed_forward)) if feed_forward <= 1 else int(feed_forward)
 
 
 def cut_structure(

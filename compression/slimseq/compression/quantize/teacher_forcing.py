@@ -71,8 +71,8 @@ def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tup
     shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
     written = decoder_caches(shapes)
     heads = shapes[CACHE_SLOTS][1] if CACHE_SLOTS in shapes else 1
-    # Self-attention caches have axes for their heads and slots, states have none.
-    sizes = {name: (heads, 1, length) if len(shapes[name]) > 2 else () for name in written}
+    # Self-attention caches have axes for their heads and slots, states have none. Layers may differ in their heads.
+    sizes = {name: (shapes[name][1], 1, length) if len(shapes[name]) > 2 else () for name in written}
     caches = {name: np.zeros((rows, *size, shapes[name][-1]), dtype=np.float32) for name, size in sizes.items()}
     for step in range(length):
         cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)

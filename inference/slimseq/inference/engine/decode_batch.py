@@ -50,7 +50,7 @@ class DecodeBatch:
         self._candidates = candidates
         self._output_of_cache = inputs.updated
         self._configuration = configuration
-        # A recurrent decoder has no slots.
+        # Heads of the layer with most of them. A recurrent decoder has no slots.
         self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
         self._memory = Memory(inputs, search.num_beams)
         self._keys: list[int] = []

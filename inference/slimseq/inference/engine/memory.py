@@ -8,7 +8,8 @@ that a step reads live inputs only.
 - Cross-attention caches are as long as the longest input in flight, and a bias masks the padding of shorter ones.
 
 Caches of the same shape, of all layers, are one array (`Caches`), whose buffer is kept when it grows or shrinks. A new
-allocation would cost more than the copy into it: the operating system clears each page at its first use.
+allocation would cost more than the copy into it: the operating system clears each page at its first use. Layers with
+different numbers of heads have caches of different shapes.
 """
 
 import platform
@@ -50,6 +51,8 @@ INT8_ALIGNMENT = 16
 # The number of dimensions of caches with a dimension for groups of rows, and of `DISTANCES` with dimensions for groups
 # and for the rows of a group.
 GROUPED_DIMENSIONS = 5
+# The axis of slots in self-attention caches, `(inputs, heads, 1, slots, width)`.
+SLOT_AXIS = 3
 ROW_DISTANCES_DIMENSIONS = 4
 # Where caches with groups exceed the second-level cache of a core, one matrix-vector product a row is faster, else one
 # matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed matrix,
@@ -154,15 +157,17 @@ class Memory:
     """
 
     def __init__(self, inputs: DecoderInputs, num_beams: int) -> None:
-        shapes, names = inputs.shapes, list(inputs.updated)
+        shapes = inputs.shapes
         self._is_recurrent = inputs.is_recurrent
-        shape = shapes[names[0]]
-        # A recurrent decoder's states are `(rows, width)` in the graph, and `(inputs, beams, width)` here.
-        self._self_attention = Caches(
-            [shape[0], num_beams, *shape[1:]] if self._is_recurrent else shape,
-            axis=None if self._is_recurrent else 3,
-            names=names,
-        )
+        # Self-attention keys and values, or the states of recurrent layers: one entry a shape.
+        self._self_attention: list[Caches] = []
+        for name in inputs.updated:
+            shape = shapes[name]
+            if self._is_recurrent:
+                # A recurrent decoder's states are `(rows, width)` in the graph, and `(inputs, beams, width)` here.
+                shape = [shape[0], num_beams, *shape[1:]]
+            axis = None if self._is_recurrent else SLOT_AXIS
+            _caches_with_shape(self._self_attention, shape, axis).names.append(name)
         self._num_beams = num_beams
         self._index = BeamCacheIndex(num_beams)
         self.version = 0
@@ -171,19 +176,14 @@ class Memory:
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         for name in inputs.cross_attention:
-            self._caches_with_shape(shapes[name]).names.append(name)
+            shape = shapes[name]
+            axis = list(shape).index(SOURCE) if SOURCE in shape else None
+            _caches_with_shape(self._cross_attention, shape, axis).names.append(name)
         self.lengths: list[int] = []
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0
         # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
         self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
-
-    def _caches_with_shape(self, shape: Sequence[int | str]) -> Caches:
-        for caches in self._cross_attention:
-            if list(caches.shape) == list(shape):
-                return caches
-        self._cross_attention.append(Caches(shape, list(shape).index(SOURCE) if SOURCE in shape else None))
-        return self._cross_attention[-1]
 
     @property
     def inputs(self) -> int:
@@ -202,7 +202,8 @@ class Memory:
         self._write_padding_bias(first_unwritten)
         self._index.join(len(lengths))
         if self._is_recurrent:
-            self._self_attention.array[:, first : self.inputs] = 0
+            for states in self._self_attention:
+                states.array[:, first : self.inputs] = 0
         for caches in self._cross_attention:
             start = first
             for chunk in cross_attention:
@@ -233,7 +234,8 @@ class Memory:
         return kept if is_count_kept and is_length_kept else 0
 
     def _resize_self_attention(self, capacity: int, kept: int) -> None:
-        self._self_attention.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
+        for caches in self._self_attention:
+            caches.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
         self._index.resize(self._max_inputs, capacity)
         self.version += 1
 
@@ -267,7 +269,9 @@ class Memory:
         sources = order.tolist()
         moves = [(target, source) for target, source in enumerate(sources) if target != source]
         if moves:
-            self._self_attention.keep(moves, self._index.end_of_used())
+            end = self._index.end_of_used()
+            for caches in self._self_attention:
+                caches.keep(moves, end)
             for caches in self._cross_attention:
                 caches.keep(moves, max(self.lengths))
         self._index.keep(moves, len(sources))
@@ -279,13 +283,16 @@ class Memory:
         """Makes each hypothesis a continuation of `origins[input, beam]`, without copies of keys or values."""
         if self._is_recurrent:
             input_column = np.arange(self.inputs)[:, None]
-            states = self._self_attention.array
-            states[:, : self.inputs] = states[:, input_column, origins]
+            for caches in self._self_attention:
+                states = caches.array
+                states[:, : self.inputs] = states[:, input_column, origins]
         self._index.reorder(origins)
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight and their masks, by the decoder graph's names, contiguous."""
-        views = self._self_attention.views(self.inputs)
+        views: dict[str, Array] = {}
+        for caches in self._self_attention:
+            views |= caches.views(self.inputs)
         if self._is_recurrent:
             views = {name: state.reshape(-1, state.shape[-1]) for name, state in views.items()}
         for caches in self._cross_attention:
@@ -316,6 +323,15 @@ class Memory:
         for index, length in enumerate(self.lengths[first:], first):
             self._padding_bias[index, ..., :length] = 0.0
             self._padding_bias[index, ..., length:] = MASKED
+
+
+def _caches_with_shape(found: list[Caches], shape: Sequence[int | str], axis: int | None) -> Caches:
+    """Returns the caches of a shape among the found ones, to which new ones are added if there are none."""
+    for caches in found:
+        if list(caches.shape) == list(shape):
+            return caches
+    found.append(Caches(shape, axis))
+    return found[-1]
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -11,13 +11,13 @@ from slimseq.inference.graphs.transformer_layers import attend, attend_in_groups
 from slimseq.inference.models.architecture import Attention, Heads
 
 
-def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
+def source_attention(builder: GraphBuilder, states: str, names: Attention, added: str | None) -> str:
     """Lets every position of a source attend to every other; returns a value like `states`, with nothing added to it.
 
     `states` are `(rows, length, width)`, float32. `added`, `(rows, heads or 1, length or 1, length)`, goes to the
     scores.
     """
-    path = builder.path(names.query.rpartition(".")[0])
+    path, heads = builder.path(names.query.rpartition(".")[0]), names.heads
     query, key, value = (
         _split_heads(builder, linear(builder, states, name, factor), heads, path)
         for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
@@ -29,12 +29,24 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
     return linear(builder, joined, names.output)
 
 
+def cache_slots(builder: GraphBuilder, heads: int, most_heads: int) -> str:
+    """Returns the indices of a layer's new keys and values, `(rows, heads, 4)`, int64.
+
+    The graph's input has those of the layer with most heads. A layer with fewer takes the first ones.
+    """
+    if heads == most_heads:
+        return CACHE_SLOTS
+    bounds = (builder.integers(number) for number in (0, heads, 1))
+    path = "/cache_slots"
+    return builder.once(f"cache slots of {heads} heads", lambda: builder.node("Slice", [CACHE_SLOTS, *bounds], path))
+
+
 def own_attention(
     builder: GraphBuilder,
     states: str,
     names: Attention,
-    heads: Heads,
     added: str,
+    slots: str,
     caches: tuple[str, str],
     written: tuple[str, str],
 ) -> str:
@@ -43,40 +55,40 @@ def own_attention(
     - `states`: `(rows, width)`, float32.
     - `added`, the bias of the scores: `(inputs, heads or 1, groups, rows a group, capacity)`. It masks the
       slots of other rows.
+    - `slots`, where the new keys and values go: see `cache_slots`.
     - `caches`, names of keys and values before the step: both `(inputs, heads, 1, capacity, width)`.
     - `written`, names for both after the step, with keys and values of the new tokens in their slots.
     """
-    path = builder.path(names.query.rpartition(".")[0])
-    query = _queries(builder, states, names, heads, path, are_grouped=True)
+    path, heads = builder.path(names.query.rpartition(".")[0]), names.heads
+    query = _queries(builder, states, names, path, are_grouped=True)
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
         new = builder.node("Reshape", [linear(builder, states, name), shape], path)
-        builder.node("ScatterND", [cache, CACHE_SLOTS, new], path, output)
+        builder.node("ScatterND", [cache, slots, new], path, output)
     context = attend_in_groups(builder, query, written, added, path)
-    return _join_heads(builder, context, names, heads, path, are_grouped=True)
+    return _join_heads(builder, context, names, path, are_grouped=True)
 
 
 def cross_attention(
-    builder: GraphBuilder, states: str, names: Attention, heads: Heads, cross_attention: CrossAttentionCache, layer: int
+    builder: GraphBuilder, states: str, names: Attention, cross_attention: CrossAttentionCache, layer: int
 ) -> str:
     """Lets one token a row attend to its input's source; the rows of one input share the keys and values of a layer.
 
     `states` are `(rows, width)`, float32. So is the returned value, with nothing of `states` added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    query = _queries(builder, states, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
-    context = cross_attention.attend(builder, query, layer, path)
-    return _join_heads(builder, context, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
+    query = _queries(builder, states, names, path, are_grouped=cross_attention.are_queries_grouped)
+    context = cross_attention.attend(builder, query, names.heads, layer, path)
+    return _join_heads(builder, context, names, path, are_grouped=cross_attention.are_queries_grouped)
 
 
-def _queries(
-    builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
-) -> str:
+def _queries(builder: GraphBuilder, states: str, names: Attention, path: str, *, are_grouped: bool) -> str:
     """Projects `(rows, width)` to queries by input: `(inputs, heads, rows an input, width)`.
 
     With rows in groups they are `(inputs, heads, groups, rows a group, width)`.
     """
-    shape = builder.once(f"queries, {are_grouped}", lambda: _query_shape(builder, heads, are_grouped))
+    heads = names.heads
+    shape = builder.once(f"queries, {heads.count}, {are_grouped}", lambda: _query_shape(builder, heads, are_grouped))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
     return builder.node("Transpose", [split], path, perm=[0, 3, 1, 2, 4] if are_grouped else [0, 2, 1, 3])
 
@@ -95,10 +107,8 @@ def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) ->
     return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
-def _join_heads(
-    builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
-) -> str:
+def _join_heads(builder: GraphBuilder, context: str, names: Attention, path: str, *, are_grouped: bool) -> str:
     """Turns contexts that are like queries into `(rows, heads * width)` and projects them."""
     heads_last = builder.node("Transpose", [context], path, perm=[0, 2, 3, 1, 4] if are_grouped else [0, 2, 1, 3])
-    joined = builder.node("Reshape", [heads_last, builder.integers(-1, heads.count * heads.width)], path)
+    joined = builder.node("Reshape", [heads_last, builder.integers(-1, names.heads.count * names.heads.width)], path)
     return linear(builder, joined, names.output)

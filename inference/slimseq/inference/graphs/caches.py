@@ -27,7 +27,7 @@ from slimseq.inference.graphs.tensor_names import (
     present,
 )
 from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens
-from slimseq.inference.models.architecture import Heads
+from slimseq.inference.models.architecture import Cell, Heads, Stack
 
 # Names of symbolic dimensions. Rows are hypotheses: `num_beams` consecutive ones for each input, in groups.
 ROWS = "rows"
@@ -43,12 +43,13 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
 
 
 def add_decoder_inputs(
-    builder: GraphBuilder, layers: int, heads: Heads, cross_attention: CrossAttentionCache, cell_width: int = 0
+    builder: GraphBuilder, decoder: Stack, cross_attention: CrossAttentionCache, cell_width: int = 0
 ) -> None:
     """Adds the inputs of a decoder step, by the constants in `tensor_names`.
 
     - `input_ids` `(rows,)`, int64: the token of each row.
-    - `CACHE_SLOTS` `(rows, heads, 4)`, int64: the indices `[input, head, 0, slot]` of the new keys and values.
+    - `CACHE_SLOTS` `(rows, heads, 4)`, int64: the indices `[input, head, 0, slot]` of the new keys and values, for the
+      layer with most heads. Other layers take the first ones.
     - `SELF_ATTENTION_BIAS` `(inputs, 1, groups, rows a group, capacity)`, float32: masks slots. Its shape says which
       rows of an input share a matmul (`transformer_layers.attend_in_groups`); for sentences it is all of them.
     - `CROSS_ATTENTION_BIAS` `(inputs, 1, 1, length)`, float32: masks padding of the input.
@@ -65,7 +66,8 @@ def add_decoder_inputs(
     """
     builder.input("input_ids", [ROWS])
     if not cell_width:
-        builder.input(CACHE_SLOTS, [ROWS, heads.count, 4])
+        most_heads = max(attention.heads.count for attention in decoder.self_attentions)
+        builder.input(CACHE_SLOTS, [ROWS, most_heads, 4])
         builder.input(
             SELF_ATTENTION_BIAS,
             [INPUTS, 1, GROUPS if cross_attention.is_for_documents else 1, ROWS_A_GROUP, CAPACITY],
@@ -74,16 +76,17 @@ def add_decoder_inputs(
     builder.input(CROSS_ATTENTION_BIAS, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
     builder.input(TOP, [1])
     builder.input(LOG_SUM_EXP_ROWS, [1])
-    for layer in range(layers):
-        if cell_width:
-            builder.input(past_state(layer), [ROWS, cell_width], TensorProto.FLOAT)
+    for number, layer in enumerate(decoder.layers):
+        if isinstance(layer.self_attention, Cell):
+            builder.input(past_state(number), [ROWS, cell_width], TensorProto.FLOAT)
         else:
-            for name in past(layer, "decoder"):
-                builder.input(name, [INPUTS, heads.count, 1, CAPACITY, heads.width], TensorProto.FLOAT)
-        cross_attention.add_inputs(builder, layer, heads)
+            for name in past(number, "decoder"):
+                builder.input(name, _cache_dimensions(layer.self_attention.heads), TensorProto.FLOAT)
+        if layer.cross_attention is not None:
+            cross_attention.add_inputs(builder, number, layer.cross_attention.heads)
 
 
-def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int, cell_width: int = 0) -> None:
+def add_decoder_outputs(builder: GraphBuilder, decoder: Stack, vocabulary: int, cell_width: int = 0) -> None:
     """Adds the outputs of a decoder step, by the constants in `tensor_names`.
 
     - `LOGITS` `(rows, vocabulary)`, float32.
@@ -97,10 +100,15 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     builder.output(TOP_LOGITS, [ROWS, "top"])
     builder.output(TOP_TOKENS, [ROWS, "top"], TensorProto.INT64)
     builder.output(LOG_SUM_EXP, ["normalised", 1])
-    for layer in range(layers):
-        if cell_width:
-            state = past_state(layer)
+    for number, layer in enumerate(decoder.layers):
+        if isinstance(layer.self_attention, Cell):
+            state = past_state(number)
             builder.output(decoder_caches([state])[state], [ROWS, cell_width])
         else:
-            for name in present(layer, "decoder"):
-                builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])
+            for name in present(number, "decoder"):
+                builder.output(name, _cache_dimensions(layer.self_attention.heads))
+
+
+def _cache_dimensions(heads: Heads) -> list[int | str]:
+    """Returns the dimensions of a layer's self-attention keys and of its values."""
+    return [INPUTS, heads.count, 1, CAPACITY, heads.width]

@@ -62,11 +62,11 @@ class CrossAttentionCache(ABC):
         """Yields what is cached of a layer, whose keys and values have these names."""
 
     @abstractmethod
-    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+    def store(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> None:
         """Computes a layer's keys and values from the encoder's last states, `(inputs, length, width)`, float32."""
 
     @abstractmethod
-    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
         """Adds attention of scaled queries `(inputs, heads, queries, width)`; returns contexts of the same shape."""
 
 
@@ -79,16 +79,16 @@ class FloatCrossAttentionCache(CrossAttentionCache):
         for name, dimensions in zip(names, _dimensions(heads), strict=True):
             yield name, dimensions, TensorProto.FLOAT
 
-    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+    def store(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
         outputs = present(layer, "encoder")
         # Keys are stored transposed, as attention multiplies with them.
         orders = ([0, 2, 3, 1], [0, 2, 1, 3])
         for name, output, order in zip((names.key, names.value), outputs, orders, strict=True):
-            split = _split_heads(builder, linear(builder, states, name), heads, path)
+            split = _split_heads(builder, linear(builder, states, name), names.heads, path)
             builder.node("Transpose", [split], path, output, perm=order)
 
-    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
         key, value = past(layer, "encoder")
         return attend(builder, query, key, value, CROSS_ATTENTION_BIAS, path)
 
@@ -108,21 +108,21 @@ class Int8CrossAttentionCache(CrossAttentionCache):
             yield name, dimensions, TensorProto.INT8
             yield scales_name(name), [*dimensions[:2], 1, dimensions[-1]], TensorProto.FLOAT
 
-    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+    def store(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
-        keys = _split_heads(builder, linear(builder, states, names.key), heads, path)
+        keys = _split_heads(builder, linear(builder, states, names.key), names.heads, path)
         quantized, scale = _quantize(builder, keys, -1, path, None, self._max_integer)
         builder.node("Transpose", [quantized], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scales_name(key_output), perm=[0, 2, 3, 1])
-        values = _split_heads(builder, linear(builder, states, names.value), heads, path)
+        values = _split_heads(builder, linear(builder, states, names.value), names.heads, path)
         # The scales of channels must not depend on padding, so that the batch has no influence.
         is_token = builder.once("token mask", lambda: _token_mask(builder))
         quantized, scale = _quantize(builder, values, 1, path, is_token, self._max_integer)
         builder.node("Transpose", [quantized], path, value_output, perm=[0, 2, 1, 3])
         builder.node("Transpose", [scale], path, scales_name(value_output), perm=[0, 2, 1, 3])
 
-    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
         key, value = past(layer, "encoder")
         integer_query, query_scale, query_zero = (f"{path}/query/{part}" for part in ("rounded", "scale", "zero"))
         builder.node("DynamicQuantizeLinear", [query], path, [integer_query, query_scale, query_zero])
@@ -134,7 +134,7 @@ class Int8CrossAttentionCache(CrossAttentionCache):
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
         scale = builder.node("Div", [largest, builder.number(UINT8_MAX)], path)
         # `QuantizeLinear` has one scale for each index of one axis, so each query's weights become a row of a matrix.
-        shape = builder.once("shape of weights", lambda: builder.node("Shape", [weights], path))
+        shape = builder.once(f"shape of weights, {heads.count}", lambda: builder.node("Shape", [weights], path))
         matrix_shape = builder.once("matrix shape of weights", lambda: _matrix_shape(builder, shape, path))
         matrix = builder.node("Reshape", [weights, matrix_shape], path)
         row_scales = builder.node("Reshape", [scale, builder.integers(-1)], path)
@@ -153,14 +153,14 @@ class LongCrossAttentionCache(CrossAttentionCache):
         for name in names:
             yield name, [INPUTS, heads.count, 1, SOURCE, heads.width], TensorProto.FLOAT
 
-    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+    def store(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
-        shape = builder.integers(0, 0, heads.count, 1, heads.width)
+        shape = builder.integers(0, 0, names.heads.count, 1, names.heads.width)
         for name, output in zip((names.key, names.value), present(layer, "encoder"), strict=True):
             split = builder.node("Reshape", [linear(builder, states, name), shape], path)
             builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1, 4])
 
-    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
         added = builder.once(
             "cross-attention bias of groups",
             lambda: builder.node("Unsqueeze", [CROSS_ATTENTION_BIAS, builder.integers(1)], path),

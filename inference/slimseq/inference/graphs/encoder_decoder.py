@@ -7,7 +7,7 @@ plain or gated. Names of nodes follow the modules that they compute; quantizers 
 
 from onnx import TensorProto
 
-from slimseq.inference.graphs.attention import cross_attention, own_attention, source_attention
+from slimseq.inference.graphs.attention import cache_slots, cross_attention, own_attention, source_attention
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import CAPACITY, ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
 from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache, FloatCrossAttentionCache
@@ -64,25 +64,26 @@ class EncoderDecoderGraphs:
                 bias = source_bias(builder, attention.position_bias, model.buckets)
                 added = builder.node("Add", [bias, mask], builder.path(attention.position_bias))
             read = self._before(builder, states, attention.norm)
-            attended = source_attention(builder, read, attention, model.encoder.heads, added)
+            attended = source_attention(builder, read, attention, added)
             states = self._after(builder, states, attended, attention.norm)
             states = self._feed_forward(builder, states, layer.feed_forward)
         states = self._end(builder, states, model.encoder)
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                self._cross_attention.store(builder, states, layer.cross_attention, model.decoder.heads, number)
-                self._cross_attention.add_outputs(builder, number, model.decoder.heads)
+                self._cross_attention.store(builder, states, layer.cross_attention, number)
+                self._cross_attention.add_outputs(builder, number, layer.cross_attention.heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds the decoder graph, from one token a row and caches to logits and caches with that token."""
-        model, heads = self._model, self._model.decoder.heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention, self._cell_width)
+        model = self._model
+        add_decoder_inputs(builder, model.decoder, self._cross_attention, self._cell_width)
         if model.buckets is not None:
             builder.input(DISTANCES, [INPUTS, "distance_groups", "distance_rows", CAPACITY])
         else:
             builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)
         added = SELF_ATTENTION_BIAS
+        most_heads = max((attention.heads.count for attention in model.decoder.self_attentions), default=0)
         for number, layer in enumerate(model.decoder.layers):
             own = layer.self_attention
             read = self._before(builder, states, own.norm)
@@ -93,11 +94,12 @@ class EncoderDecoderGraphs:
                 if own.position_bias is not None and model.buckets is not None:
                     added = token_bias(builder, own.position_bias, model.buckets)
                 caches, written = past(number, "decoder"), present(number, "decoder")
-                change = own_attention(builder, read, own, heads, added, caches, written)
+                slots = cache_slots(builder, own.heads.count, most_heads)
+                change = own_attention(builder, read, own, added, slots, caches, written)
             states = self._after(builder, states, change, own.norm)
             if (cross := layer.cross_attention) is not None:
                 read = self._before(builder, states, cross.norm)
-                attended = cross_attention(builder, read, cross, heads, self._cross_attention, number)
+                attended = cross_attention(builder, read, cross, self._cross_attention, number)
                 states = self._after(builder, states, attended, cross.norm)
             states = self._feed_forward(builder, states, layer.feed_forward)
         self._add_logits(builder, self._end(builder, states, model.decoder))
@@ -111,7 +113,7 @@ class EncoderDecoderGraphs:
         if model.output_bias is not None:
             builder.node("Add", [product, builder.weight(model.output_bias)], LM_HEAD, LOGITS)
         vocabulary = builder.weights.shape(model.output_table)[0]
-        add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary, self._cell_width)
+        add_decoder_outputs(builder, model.decoder, vocabulary, self._cell_width)
 
     def _embed(self, builder: GraphBuilder, positions: str, stack: Stack) -> str:
         """Returns embeddings of `input_ids`, and of absolute `positions` `(length,)` if any: `(..., length, width)`."""

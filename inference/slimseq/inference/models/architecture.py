@@ -31,13 +31,17 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Attention:
-    """Names of one attention's projections and norm, and of its relative position bias where it has one."""
+    """Names of one attention's projections and norm, and of its relative position bias where it has one; its heads.
+
+    Attentions of one model may have different numbers of heads (`slimseq.inference.models.layer_shapes`).
+    """
 
     query: str
     key: str
     value: str
     output: str
     norm: str
+    heads: Heads
     position_bias: str | None = None
 
 
@@ -94,7 +98,6 @@ class Stack:
         module: the module that holds all of it.
         layers_name: the module list of its layers.
         layers: the layers, in order.
-        heads: those of its attentions.
         tokens: the tensor in which tokens are looked up.
         positions: the module of absolute positions; None where there are none, or where they are computed.
         embedding_norm: the norm of the sum of token and position embeddings; None where there is none.
@@ -105,7 +108,6 @@ class Stack:
     module: str
     layers_name: str
     layers: tuple[Layer, ...]
-    heads: Heads
     tokens: str
     positions: str | None
     embedding_norm: str | None
@@ -117,10 +119,25 @@ class Stack:
         return isinstance(self.layers[0].self_attention, Cell)
 
     @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attentions of all layers, in order."""
+        return tuple(attention for layer in self.layers for attention in layer.attentions)
+
+    @property
+    def self_attentions(self) -> tuple[Attention, ...]:
+        """The self-attention of each layer; none where layers are recurrent."""
+        found = (layer.self_attention for layer in self.layers)
+        return tuple(each for each in found if isinstance(each, Attention))
+
+    @property
+    def shares_position_bias(self) -> bool:
+        """Whether one relative position bias serves all layers, so that their self-attentions have the same heads."""
+        return len(self.layers) > 1 and len(self.position_biases) == 1
+
+    @property
     def position_biases(self) -> tuple[str, ...]:
         """The relative position biases: of all layers, or of the first layer alone, which serves all of them."""
-        own = (layer.self_attention for layer in self.layers)
-        return tuple(each.position_bias for each in own if isinstance(each, Attention) and each.position_bias)
+        return tuple(each.position_bias for each in self.self_attentions if each.position_bias)
 
     @property
     def norms(self) -> tuple[str, ...]:

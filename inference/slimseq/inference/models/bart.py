@@ -108,8 +108,7 @@ class Bart(ModelFamily):
             name=name,
             module=module,
             layers_name=f"{module}.layers",
-            layers=tuple(_layer(f"{module}.layers.{number}", name) for number in range(count)),
-            heads=heads,
+            layers=tuple(_layer(f"{module}.layers.{number}", name, heads) for number in range(count)),
             tokens=tensors.first_of(*(tables if is_tied else reversed(tables)), OUTPUT_TABLE),
             positions=None if is_computed else positions,
             embedding_norm=f"{module}.layernorm_embedding" if self.has_embedding_norm else None,
@@ -145,11 +144,11 @@ class Bart(ModelFamily):
         }
 
 
-def _layer(name: str, stack: str) -> Layer:
+def _layer(name: str, stack: str, heads: Heads) -> Layer:
     def attention(part: str) -> Attention:
         module = f"{name}.{part}"
         query, key, value, output = (f"{module}.{letter}_proj" for letter in ("q", "k", "v", "out"))
-        return Attention(query, key, value, output, f"{module}_layer_norm")
+        return Attention(query, key, value, output, f"{module}_layer_norm", heads)
 
     return Layer(
         name=name,

@@ -14,6 +14,7 @@ import numpy as np
 
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.bounds import without_nulls
+from slimseq.inference.models.layer_shapes import LayerShapes
 from slimseq.inference.models.safetensors_reader import Floats
 from slimseq.models_store.errors import BadSource
 
@@ -88,13 +89,15 @@ class ModelFamily(ABC):
     def architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
         """Reads a model's names and switches, or raises BadSource if a key or a tensor is missing."""
         try:
-            return self._architecture({**self.defaults, **without_nulls(config)}, tensors)
+            architecture = self._architecture({**self.defaults, **without_nulls(config)}, tensors)
         except KeyError as error:
             raise BadSource(f"config.json says nothing of {error}") from error
+        shapes = LayerShapes.from_config(config)
+        return architecture if shapes is None else shapes.applied_to(architecture)
 
     @abstractmethod
     def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-        """Reads names and switches, `config` with defaults."""
+        """Reads names and switches of a model whose layers have one shape, `config` with defaults."""
 
     @property
     def has_own_head_width(self) -> bool:

@@ -43,7 +43,8 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
     """Loads a model for conditional generation from safetensors, on the CPU, in evaluation mode.
 
     Its weights get the `dtype`, whatever that of the files is. `attention` is an implementation by transformers' name
-    for it; None means the default.
+    for it; None means the default. A model whose layers have different widths is of a subclass of transformers' class
+    (`slimseq.inference.models.shaped_module`).
 
     Raises:
         BadSource: transformers cannot load the folder, or a tensor of its files is not in its place afterwards.
@@ -51,14 +52,18 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
+    from slimseq.inference.models.shaped_module import plain_class
+
     _refuse_other_sources(folder)
     register_own_models()
     # No warnings: what is wrong becomes an error here. No progress bars: they rewrite their line, and logs cannot.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        _refuse_other_size(folder)
-        model, info = AutoModelForSeq2SeqLM.from_pretrained(
+        kind = _checked_class(folder)
+        # The classes of transformers are found by transformers itself.
+        opener: Any = AutoModelForSeq2SeqLM if kind is plain_class(kind) else kind
+        model, info = opener.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation=attention,
@@ -118,14 +123,22 @@ def _refuse_other_sources(folder: Path) -> None:
                 raise BadSource(f"{folder.name}/{index.name} names {shown(name)}, which is no file of the folder")
 
 
-def _refuse_other_size(folder: Path) -> None:
-    """Refuses a configuration of a model that is much larger than what the files hold, before memory is taken."""
+def _checked_class(folder: Path) -> "type[PreTrainedModel]":
+    """Returns the class of a folder's model.
+
+    It refuses a configuration of a model that is much larger than what the files hold, before memory is taken.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    from slimseq.inference.models.shaped_module import class_for
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
+        kind = class_for(type(model), config)
+        if kind is not type(model):
+            model = kind(config)
     parts = (each for name, each in model.named_parameters() if not POSITIONS.fullmatch(name))
     expected, held = sum(each.numel() for each in parts), SafetensorsReader(folder).elements
     if expected > MAX_GROWTH * held:
@@ -133,6 +146,7 @@ def _refuse_other_size(folder: Path) -> None:
             f"{folder.name}: config.json says a {_kind(model)} of {expected:,} parameters, and the safetensors hold "
             f"{held:,}"
         )
+    return kind
 
 
 def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any]) -> None:

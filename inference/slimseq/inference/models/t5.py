@@ -145,9 +145,8 @@ def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool, *, b
         module=name,
         layers_name=layers_name,
         layers=tuple(
-            _layer(f"{layers_name}.{number}", name, is_gated, number < biased_layers) for number in range(count)
+            _layer(f"{layers_name}.{number}", name, heads, is_gated, number < biased_layers) for number in range(count)
         ),
-        heads=heads,
         tokens=table,
         positions=None,
         embedding_norm=None,
@@ -155,12 +154,12 @@ def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool, *, b
     )
 
 
-def _layer(name: str, stack: str, is_gated: bool, is_biased: bool) -> Layer:
+def _layer(name: str, stack: str, heads: Heads, is_gated: bool, is_biased: bool) -> Layer:
     def attention(part: int, module: str) -> Attention:
         path = f"{name}.layer.{part}"
         bias = f"{path}.{module}.relative_attention_bias" if part == 0 and is_biased else None
         query, key, value, output = (f"{path}.{module}.{projection}" for projection in "qkvo")
-        return Attention(query, key, value, output, f"{path}.layer_norm", bias)
+        return Attention(query, key, value, output, f"{path}.layer_norm", heads, bias)
 
     is_decoder = stack == "decoder"
     part = f"{name}.layer.{2 if is_decoder else 1}"

@@ -38,7 +38,7 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     return Importance(
         {layer.feed_forward.down: channel_scores(layer.feed_forward) for layer in architecture.layers},
         {
-            attention.output: head_scores(attention, stack.heads.width)
+            attention.output: head_scores(attention, attention.heads.width)
             for stack in architecture.stacks
             for layer in stack.layers
             for attention in layer.attentions
