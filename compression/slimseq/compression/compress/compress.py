@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
-from slimseq.evaluation.choice import halves
 
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.checks import check_room
@@ -27,6 +26,7 @@ from slimseq.compression.compress.unlabelled import label_with_original
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters, GateFailed
 from slimseq.evaluation.bootstrap import retention
+from slimseq.evaluation.choice import halves
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES

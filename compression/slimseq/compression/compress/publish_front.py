@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
-from slimseq.evaluation.choice import halves
 
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
@@ -16,6 +15,7 @@ from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.measure_speed import record_speeds
+from slimseq.evaluation.choice import halves
 from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.gate import confirmed_verdict
 from slimseq.evaluation.host import cpu_flags
