@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.build.build import STEPS
 from slimseq.compression.build.recipe import Recipe, RecipeStep
@@ -137,7 +139,11 @@ class Run:
     def make(self, candidate: Candidate) -> Manifest:
         """Makes a candidate in the run's own store, unless it is there already."""
         recipe = self.recipe([candidate])
-        workspace = BuildWorkspace(recipe, self.own_context, self.folder.path, self.build_folder)
+        context = self.own_context
+        if candidate.name in self.store.variants(self.original.task):
+            # The steps are finished. They are checked once more, and need not be said again.
+            context = replace(context, console=Console(stderr=True, quiet=True))
+        workspace = BuildWorkspace(recipe, context, self.folder.path, self.build_folder)
         return workspace.run(candidate.name, self.original.variant, recipe.variants[candidate.name].steps)
 
 
