@@ -3,11 +3,11 @@
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from tempfile import TemporaryDirectory
 
 from slimseq.compression.artifacts.parent import Parent
@@ -34,6 +34,11 @@ Timings = defaultdict[str, defaultdict[int, list[float]]]
 
 def _new_timings() -> Timings:
     return defaultdict(lambda: defaultdict(list))
+
+
+def _undisturbed(turns: Sequence[float]) -> float:
+    """Returns the lower quartile of the seconds of turns: other processes only ever make a turn longer."""
+    return sorted(turns)[len(turns) // 4]
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,9 @@ class _Contender:
         for side, seconds in self.model.seconds(self.rows[index], options).items():
             self.timings[side][index].append(seconds)
 
-    def sum_of_medians(self, side: str) -> float:
-        return sum(median(seconds) for seconds in self.timings[side].values())
+    def seconds_of(self, side: str) -> float:
+        """Returns the seconds of all texts in one graph."""
+        return sum(map(_undisturbed, self.timings[side].values()))
 
 
 class CostBench:
@@ -101,9 +107,9 @@ class CostBench:
             yield bench
 
     def whole_costs(self) -> dict[str, Cost]:
-        """Returns the cost of each graph of the whole model, by stack: the mean over texts of the median of turns."""
+        """Returns the cost of each graph of the whole model, by stack, as the mean over texts."""
         return {
-            side: Cost(mean(median(turns) for turns in self._timings[side].values()), self._whole.bytes[side])
+            side: Cost(mean(map(_undisturbed, self._timings[side].values())), self._whole.bytes[side])
             for side in STACKS
         }
 
@@ -155,7 +161,7 @@ class CostBench:
         for side, by_row in whole.timings.items():
             for index, seconds in by_row.items():
                 self._timings[side][index] += seconds
-        return {side: contenders[-1].sum_of_medians(side) / whole.sum_of_medians(side) for side in STACKS}
+        return {side: contenders[-1].seconds_of(side) / whole.seconds_of(side) for side in STACKS}
 
 
 @dataclass(frozen=True)
@@ -201,34 +207,29 @@ def check_predictions(
     return found
 
 
-def random_plans(
-    whole: LayerPlan, count: int, seed: int, shared_heads: Sequence[str] = (), *, is_uniform: bool = False
-) -> list[LayerPlan]:
-    """Returns plans with random sizes, of the levels that are searched, and with random layers.
+def random_plans(whole: LayerPlan, count: int, seed: int, shared_heads: Collection[str] = ()) -> list[LayerPlan]:
+    """Returns plans with random layers, each with random sizes of the levels that are searched.
 
     Args:
         whole: the plan that keeps everything.
         count: number of plans.
         seed: of the random generator.
         shared_heads: stacks whose self-attentions keep the same heads in all layers.
-        is_uniform: whether all layers of a stack have the same feed-forward, and all heads.
     """
     generator = random.Random(seed)
-
-    def cut(layer: PlannedLayer) -> PlannedLayer:
-        kinds: list[PartKind] = ["feed_forward"] if is_uniform else kinds_of(layer)
-        return replace(layer, **{kind: generator.choice(levels_of(kind, getattr(layer, kind))) for kind in kinds})
-
     plans = []
     for _ in range(count):
         stacks = {}
         for stack, layers in whole.stacks.items():
             kept = sorted(generator.sample(range(len(layers)), generator.randint(1, len(layers))))
-            cuts = [cut(layers[index]) for index in kept]
-            if is_uniform:
-                cuts = [replace(cuts[0], layer=index) for index in kept]
-            elif stack in shared_heads:
+            cuts = [_random_cut(generator, layers[index]) for index in kept]
+            if stack in shared_heads:
                 cuts = [replace(each, heads=cuts[0].heads) for each in cuts]
             stacks[stack] = tuple(cuts)
         plans.append(LayerPlan(**stacks))
     return plans
+
+
+def _random_cut(generator: random.Random, layer: PlannedLayer) -> PlannedLayer:
+    sizes = {kind: generator.choice(levels_of(kind, getattr(layer, kind))) for kind in kinds_of(layer)}
+    return replace(layer, **sizes)

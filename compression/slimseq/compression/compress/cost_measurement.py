@@ -11,13 +11,21 @@ from dataclasses import dataclass, replace
 
 from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.compress.cost_bench import CostBench, Relative
-from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, kinds_of
+from slimseq.compression.compress.costs import (
+    PART_NAMES,
+    Cost,
+    CostTable,
+    LayerCosts,
+    SizeCosts,
+    kinds_of,
+    largest_layers,
+)
+from slimseq.compression.compress.loss_table import PartKind
 from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.compress.weight_costs import WeightCosts
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, whole_plan
-from slimseq.compression.prune.model_parts import PartKind
+from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan
 
 # The sizes that are measured, as shares of the whole, the most important first. Between them, costs are linear.
 MEASURED_SHARES = (0.125, 0.5, 0.25, 0.75)
@@ -73,14 +81,16 @@ def _layer_cut(whole: LayerPlan, stack: str) -> Cut:
 def _size_cut(whole: LayerPlan, kind: PartKind, share: float) -> Cut | None:
     """Returns the cut of a kind of part to a share of its size in all layers. None if nothing would be cut."""
     changes, readings = {}, []
-    for stack, layers in whole.stacks.items():
-        present = getattr(layers[0], kind)
+    for stack, largest in largest_layers(whole).items():
+        present = getattr(largest, kind)
         if present is None:
             continue
         size = max(1, round(present * share))
         if size == present:
             continue
-        changes[stack] = tuple(replace(layer, **{kind: size}) for layer in layers)
+        changes[stack] = tuple(
+            replace(layer, **{kind: max(1, round(getattr(layer, kind) * share))}) for layer in whole.stacks[stack]
+        )
         readings.append(Reading(stack, kind, size, BOTH if kind == "cross_heads" else (stack,)))
     if not readings:
         return None
@@ -145,34 +155,53 @@ def _table(
     vocabulary: Relative | None,
 ) -> CostTable:
     weights = WeightCosts(parent.model, {side: cost.seconds for side, cost in whole_costs.items()})
+    differences = {
+        (reading.stack, reading.kind, reading.size): relative.difference(whole_costs, reading.sides)
+        for reading, relative in found
+    }
     estimated: list[str] = []
     stacks: dict[str, LayerCosts] = {}
-    base = sum(whole_costs.values(), Cost())
-    for stack, layers in whole.stacks.items():
-        count = len(layers)
-        readings = [(reading, relative) for reading, relative in found if reading.stack == stack]
-        layer_cost = weights.layer(stack)
-        of_layers = [pair for pair in readings if pair[0].kind is None]
-        if not of_layers:
-            estimated.append(f"{stack} layers")
-        for reading, relative in of_layers:
-            removed = count - reading.size
-            layer_cost = relative.difference(whole_costs, reading.sides) * (-1 / removed)
+    for stack, largest in largest_layers(whole).items():
         parts: dict[str, SizeCosts] = {}
-        for kind in kinds_of(layers[0]):
-            costs = {
-                reading.size: relative.difference(whole_costs, reading.sides) * (1 / count)
-                for reading, relative in readings
-                if reading.kind == kind
-            }
+        for kind in kinds_of(largest):
+            costs = _costs_of_sizes(stack, whole.stacks[stack], kind, differences)
             if not costs:
-                estimated.append(f"{stack} {kind}")
+                estimated.append(f"{stack} {PART_NAMES[kind]}")
                 costs = {0: weights.part(stack, kind) * -1}
-            parts[kind] = SizeCosts({**costs, getattr(layers[0], kind): Cost()})
+            parts[kind] = SizeCosts({**costs, getattr(largest, kind): Cost()})
+        layer_cost = weights.layer(stack)
+        difference = differences.get((stack, None, 1))
+        if difference is None:
+            estimated.append(f"{stack} layers")
+        else:
+            # Removed layers that are smaller than the largest cost less.
+            removed = whole.stacks[stack][1:]
+            without_parts = LayerCosts(Cost(), parts)
+            smaller = sum((without_parts.difference(layer) for layer in removed), Cost())
+            layer_cost = (difference + smaller) * (-1 / len(removed))
         stacks[stack] = LayerCosts(layer_cost, parts)
-        base -= layer_cost * count
     tokens = None
     if vocabulary is not None:
-        difference = vocabulary.difference(whole_costs, BOTH)
-        tokens = SizeCosts({vocabulary.tokens: difference, parent.model.config.vocab_size: Cost()})
-    return CostTable(base, stacks, tokens, tuple(estimated))
+        saved = vocabulary.difference(whole_costs, BOTH)
+        tokens = SizeCosts({vocabulary.tokens: saved, parent.model.config.vocab_size: Cost()})
+    layers_cost = CostTable(Cost(), stacks).predict(whole)
+    return CostTable(sum(whole_costs.values(), Cost()) - layers_cost, stacks, tokens, tuple(estimated))
+
+
+def _costs_of_sizes(
+    stack: str,
+    layers: Sequence[PlannedLayer],
+    kind: PartKind,
+    differences: Mapping[tuple[str, PartKind | None, int], Cost],
+) -> dict[int, Cost]:
+    """Returns the relative costs of one part of the largest layer by its measured sizes.
+
+    The cuts made the part smaller in all layers. A larger layer has a larger share of the difference.
+    """
+    sizes = [getattr(layer, kind) for layer in layers]
+    share = max(sizes) / sum(sizes)
+    return {
+        size: difference * share
+        for (of_stack, of_kind, size), difference in differences.items()
+        if of_stack == stack and of_kind == kind
+    }

@@ -6,7 +6,7 @@ cost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Self
 
@@ -16,11 +16,25 @@ from slimseq.compression.prune.model_parts import PartKind
 
 # The sizes of a layer: the fields of `PlannedLayer` that a plan can make smaller.
 PARTS: Final[tuple[PartKind, ...]] = ("heads", "cross_heads", "feed_forward")
+PART_NAMES: Final[dict[PartKind, str]] = {
+    "heads": "self-attention",
+    "cross_heads": "cross-attention",
+    "feed_forward": "feed-forward",
+}
 
 
 def kinds_of(layer: PlannedLayer) -> list[PartKind]:
     """Returns the kinds of parts that a layer has."""
     return [kind for kind in PARTS if getattr(layer, kind) is not None]
+
+
+def largest_layers(whole: LayerPlan) -> dict[str, PlannedLayer]:
+    """Returns a layer with the largest of each size that a layer has, by stack."""
+    found = {}
+    for stack, layers in whole.stacks.items():
+        sizes = {kind: max(getattr(layer, kind) for layer in layers) for kind in kinds_of(layers[0])}
+        found[stack] = replace(layers[0], **sizes)
+    return found
 
 
 @dataclass(frozen=True)
@@ -45,11 +59,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class SizeCosts:
-    """What one part costs at several sizes, relative to its whole size: such as the feed-forward of one layer.
+    """What one part costs at several sizes, relative to its largest size: such as the feed-forward of one layer.
 
     Args:
-        costs: the costs by size. The largest size is the whole, whose relative cost is nothing. Smaller sizes cost less
-            than nothing.
+        costs: the costs by size. That of the largest size is nothing, and smaller sizes cost less than nothing.
     """
 
     costs: Mapping[int, Cost]
@@ -76,11 +89,11 @@ class SizeCosts:
 
 @dataclass(frozen=True)
 class LayerCosts:
-    """What a layer of one stack costs. All layers of a stack had one shape when the costs were measured.
+    """What a layer of one stack costs.
 
     Args:
-        whole: the cost of a layer of the whole model. For the decoder it has the keys and values of the
-            cross-attention, which the encoder's graph computes.
+        whole: the cost of a layer with the largest sizes that layers of the whole model have. For the decoder it has
+            the keys and values of the cross-attention, which the encoder's graph computes.
         parts: the relative costs of sizes of a layer, by the name of the size. A size that is missing costs the same
             whatever it is.
     """
@@ -90,12 +103,17 @@ class LayerCosts:
 
     def at(self, layer: PlannedLayer) -> Cost:
         """Returns the cost of a planned layer. No layer costs less than nothing."""
-        cost = self.whole
+        cost = self.whole + self.difference(layer)
+        return Cost(max(cost.seconds, 0.0), max(cost.bytes, 0.0))
+
+    def difference(self, layer: PlannedLayer) -> Cost:
+        """Returns what a planned layer costs more than the largest. It is usually below nothing."""
+        cost = Cost()
         for name, sizes in self.parts.items():
             size = getattr(layer, name)
             if size is not None:
                 cost += sizes.at(size)
-        return Cost(max(cost.seconds, 0.0), max(cost.bytes, 0.0))
+        return cost
 
     def record(self) -> dict[str, Any]:
         return {"whole": self.whole.record(), "parts": {name: sizes.record() for name, sizes in self.parts.items()}}

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
-from slimseq.compression.compress.loss_table import LossTable
+from slimseq.compression.compress.costs import Cost, CostTable, kinds_of, largest_layers
+from slimseq.compression.compress.loss_table import LossTable, PartKind
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 
@@ -203,15 +203,19 @@ def _curves(stack: str, whole: LayerPlan, losses: LossTable, prices: _Prices, st
     def options(layer: PlannedLayer, shared_heads: int | None) -> tuple[_Option, ...]:
         return _options(stack, layer, losses, prices, shared_heads)
 
-    first = whole.stacks[stack][0]
-    shared: tuple[int | None, ...] = (None,)
+    shared: Sequence[int | None] = (None,)
     if stack in losses.shared_heads:
-        shared = losses.part(stack, first.layer, "heads").kept
+        shared = _levels(stack, whole, losses, "heads")
     return [
         _curve([options(layer, heads) for layer in layers], removal_loss, step_size)
         for layers, removal_loss in _removals(stack, whole, losses)
         for heads in shared
     ]
+
+
+def _levels(stack: str, whole: LayerPlan, losses: LossTable, kind: PartKind) -> tuple[int, ...]:
+    """Returns the levels of the layer that has most of a kind of part."""
+    return max((losses.part(stack, layer.layer, kind).kept for layer in whole.stacks[stack]), key=max)
 
 
 def _options(
@@ -284,7 +288,7 @@ def _best_plans(encoder: Sequence[_Curve], decoder: Sequence[_Curve], bound: int
 
 @dataclass(frozen=True)
 class _UniformCut:
-    """A stack all of whose layers have the same sizes."""
+    """A stack all of whose layers have the same sizes, as far as they had them before the cut."""
 
     layers: Layers
     price: float
@@ -293,20 +297,22 @@ class _UniformCut:
 
 def _uniform_cuts(stack: str, whole: LayerPlan, losses: LossTable, prices: _Prices) -> list[_UniformCut]:
     """Returns the uniform cuts of a stack that no other uniform cut beats in price and loss, the cheapest first."""
-    first = whole.stacks[stack][0]
-    kinds = kinds_of(first)
-    sizes = [losses.part(stack, first.layer, kind).kept for kind in kinds]
+    largest = largest_layers(whole)[stack]
+    kinds = kinds_of(largest)
+    sizes = [_levels(stack, whole, losses, kind) for kind in kinds]
     found = []
     for combination in product(*sizes):
         changes = dict(zip(kinds, combination, strict=True))
-        of_layer = {
-            layer.layer: sum(losses.part(stack, layer.layer, kind).loss(size) for kind, size in changes.items())
-            for layer in whole.stacks[stack]
-        }
-        price = prices.of_layer(stack, replace(first, **changes))
+        cuts = {}
+        for layer in whole.stacks[stack]:
+            cut = replace(layer, **{kind: min(size, getattr(layer, kind)) for kind, size in changes.items()})
+            loss = sum(losses.part(stack, layer.layer, kind).loss(getattr(cut, kind)) for kind in kinds)
+            cuts[layer.layer] = _Option(cut, prices.of_layer(stack, cut), loss)
         for layers, removal_loss in _removals(stack, whole, losses):
-            loss = removal_loss + sum(of_layer[layer.layer] for layer in layers)
-            found.append(_UniformCut(tuple(replace(layer, **changes) for layer in layers), price * len(layers), loss))
+            kept = [cuts[layer.layer] for layer in layers]
+            loss = removal_loss + sum(option.loss for option in kept)
+            price = sum(option.price for option in kept)
+            found.append(_UniformCut(tuple(option.layer for option in kept), price, loss))
     best: list[_UniformCut] = []
     for cut in sorted(found, key=lambda each: (each.price, each.loss)):
         if not best or cut.loss < best[-1].loss:

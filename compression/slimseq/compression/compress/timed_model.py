@@ -18,15 +18,14 @@ from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.feed_forward import feed_forward_widths, prune_feed_forward
-from slimseq.compression.prune.importance import Importance
-from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, whole_plan
-from slimseq.compression.prune.layers import keep_layers
+from slimseq.compression.prune.cut_to_plan import cut_to_plan
+from slimseq.compression.prune.layer_plan import LayerPlan
 from slimseq.compression.quantize.quantize_options import QuantizationRun, QuantizeOptions
 from slimseq.compression.quantize.schemes import int8_dynamic
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores
 from slimseq.inference.graphs.tensor_names import ENCODER
+from slimseq.inference.models.architecture import Attention
 from slimseq.inference.runtime import ContinuousRuntime, Runtime
 from slimseq.inference.runtimes.onnxruntime import open_runtime
 from slimseq.models_store.generation import GenerationOptions
@@ -156,27 +155,19 @@ def timed_model(
 
 
 def cut_for_timing(model: "PreTrainedModel", plan: LayerPlan) -> "PreTrainedModel":
-    """Returns a model with the shape of a plan. Which channels and heads stay is arbitrary.
+    """Returns a model with the shape of a plan: the first heads and channels of each part.
 
     Raises:
-        BadParameters: the layers of a stack have different sizes, or fewer heads than the model.
+        BadParameters: the model cannot be cut to the plan.
     """
-    widths = {stack: {layer.feed_forward for layer in plan.stacks[stack]} for stack in STACKS}
-    whole = whole_plan(model)
-    for stack, layers in plan.stacks.items():
-        first = whole.stacks[stack][0]
-        if len(widths[stack]) > 1 or any(
-            (layer.heads, layer.cross_heads) != (first.heads, first.cross_heads) for layer in layers
-        ):
-            raise BadParameters(f"the {stack} layers of this plan cannot be timed: they differ from one another")
-    smaller = keep_layers(model, plan.kept)
-    wanted = {stack: width for stack, [width] in widths.items()}
-    if wanted == feed_forward_widths(smaller):
-        return smaller
-    channels = {
-        layer.feed_forward.down: torch.zeros(first_width)
-        for stack in architecture_of_model(smaller).stacks
-        for layer in stack.layers
-        for first_width in [whole.stacks[stack.name][0].feed_forward]
-    }
-    return prune_feed_forward(smaller, wanted, Importance(channels, {}, None), takes_over=True)
+    kept: dict[str, torch.Tensor] = {}
+    for stack in architecture_of_model(model).stacks:
+        for planned in plan.stacks[stack.name]:
+            layer = stack.layers[planned.layer]
+            sizes = {layer.feed_forward.down: planned.feed_forward}
+            if isinstance(layer.self_attention, Attention) and planned.heads is not None:
+                sizes[layer.self_attention.output] = planned.heads
+            if layer.cross_attention is not None and planned.cross_heads is not None:
+                sizes[layer.cross_attention.output] = planned.cross_heads
+            kept |= {name: torch.arange(size) for name, size in sizes.items()}
+    return cut_to_plan(model, plan, kept)

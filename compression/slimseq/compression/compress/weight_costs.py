@@ -7,11 +7,11 @@ multiplies each weight about equally often.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slimseq.compression.compress.costs import Cost, kinds_of
+from slimseq.compression.compress.costs import Cost, kinds_of, largest_layers
+from slimseq.compression.compress.loss_table import PartKind
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.layer_plan import whole_plan
-from slimseq.compression.prune.model_parts import PartKind
-from slimseq.inference.models.architecture import Stack
+from slimseq.compression.prune.model_shapes import shapes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,8 @@ class WeightCosts:
         architecture = architecture_of_model(model)
         self._width = architecture.width
         self._stacks = {stack.name: stack for stack in architecture.stacks}
-        self._first = {name: layers[0] for name, layers in whole_plan(model).stacks.items()}
+        self._layers = largest_layers(whole_plan(model))
+        self._head_width = shapes_of(model).head_width
         total = {"encoder": 0, "decoder": architecture.width * model.config.vocab_size}
         for name, stack in self._stacks.items():
             for side, weights in self._layer_weights(name).items():
@@ -40,11 +41,11 @@ class WeightCosts:
         self._seconds_a_weight = {side: seconds[side] / max(weights, 1) for side, weights in total.items()}
 
     def part(self, stack: str, kind: PartKind) -> Cost:
-        """Returns the cost of one part of a layer of the whole model."""
+        """Returns the cost of one part of the largest layer."""
         return self._cost(self._part_weights(stack, kind))
 
     def layer(self, stack: str) -> Cost:
-        """Returns the cost of a layer of the whole model."""
+        """Returns the cost of the largest layer."""
         return self._cost(self._layer_weights(stack))
 
     def _cost(self, weights: Weights) -> Cost:
@@ -52,23 +53,22 @@ class WeightCosts:
         return Cost(seconds, sum(weights.values()))
 
     def _layer_weights(self, stack: str) -> Weights:
-        first = self._first[stack]
+        largest = self._layers[stack]
         found = {"encoder": 0, "decoder": 0}
-        if first.heads is None:
+        if largest.heads is None:
             # The two projections of a recurrent cell.
             found[stack] += 2 * self._width**2
-        for kind in kinds_of(first):
+        for kind in kinds_of(largest):
             for side, count in self._part_weights(stack, kind).items():
                 found[side] += count
         return found
 
     def _part_weights(self, stack: str, kind: PartKind) -> Weights:
-        size = getattr(self._first[stack], kind)
-        found: Stack = self._stacks[stack]
+        size = getattr(self._layers[stack], kind)
         if kind == "feed_forward":
-            projections = len(found.layers[0].feed_forward.up) + 1
+            projections = len(self._stacks[stack].layers[0].feed_forward.up) + 1
             return {stack: projections * self._width * size}
-        projection = self._width * size * found.heads.width
+        projection = self._width * size * self._head_width
         if kind == "heads":
             return {stack: 4 * projection}
         # The encoder's graph has the keys and values of cross-attentions, the decoder's the queries and outputs.
