@@ -78,7 +78,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
-        publish_front(run, candidates, choice, remarks)
+        publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
             original=variant,

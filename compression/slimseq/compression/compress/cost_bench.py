@@ -16,7 +16,6 @@ from slimseq.compression.compress.loss_table import levels_of
 from slimseq.compression.compress.timed_model import TimedModel, Workload, cut_for_timing, timed_model
 from slimseq.compression.context import Context
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
-from slimseq.compression.prune.model_parts import PartKind
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 from slimseq.models_store.generation import GenerationOptions
