@@ -51,6 +51,9 @@ class Job:
     """Folder that a training resumes from, and writes checkpoints to."""
     outputs: Path | None = None
     """Folder for teachers' outputs. The jobs of a build share it."""
+    pause_at: int | None = None
+    """Number of steps after which a training pauses: `TrainingPaused` is raised, and nothing is published. The same job
+    with a later pause or none goes on from the checkpoint."""
 
 
 def never(_step: "Step", _settings: Mapping[str, Any]) -> bool:
@@ -93,6 +96,9 @@ class Technique:
         """Applies the technique to a job, with one object of each options dataclass.
 
         Checkpoints of a training are removed once the artifact is published; the log of its losses stays.
+
+        Raises:
+            TrainingPaused: the training is at the job's pause. Nothing is published, and the checkpoint stays.
         """
         from slimseq.compression.train.unfinished import discard
 

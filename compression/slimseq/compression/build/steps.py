@@ -88,6 +88,10 @@ class BuildWorkspace:
             start, parent = manifest.variant, manifest.digest
         return self.store.manifest(self.recipe.task, name)
 
+    def checkpoint_folder(self, key: str) -> Path:
+        """Returns the folder of the checkpoints of the step with a key."""
+        return self.folder / "checkpoints" / key.removeprefix("sha256:")[:16]
+
     def _renamed(self, name: str, target: str) -> Manifest:
         """Renames a finished variant to one of its steps: the recipe has got further steps since it was built."""
         task = self.recipe.task
@@ -104,7 +108,7 @@ class BuildWorkspace:
             parent=start,
             name=target,
             files=self.files(step),
-            checkpoint=self.folder / "checkpoints" / key.removeprefix("sha256:")[:16],
+            checkpoint=self.checkpoint_folder(key),
             outputs=self.folder,
         )
         outcome = technique.apply(job, technique.read(step.options))
