@@ -43,7 +43,7 @@ TRIED: dict[str, dict[str, Any]] = {
     "train --from": ONE,
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
-    "tune-beams": {"num_beams": 2},
+    "decode": {"num_beams": 2},
     "quantize --scheme int4-blocks": {"scheme": "int4-blocks", "calibration_samples": 4},
 }
 RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}

@@ -78,7 +78,7 @@ STEPS = (
     FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),
-    FamilyStep("tune-beams", "tune-beams"),
+    FamilyStep("decode", "decode"),
     *map(_quantized, get_args(SchemeName)),
     FamilyStep("export --format onnx"),
     FamilyStep("export --format ctranslate2", refused=CTRANSLATE2_REFUSED),

@@ -54,10 +54,10 @@ class Front(Record):
     within: str
     samples: int = Field(ge=1, description="Held-out pairs that confirmed the choice.")
     variants: list[FrontVariant]
-    structures: list[StructureWorth] = []
+    structures: list[StructureWorth] = Field(default=[])
     chosen: str | None
     reason: str
-    remarks: list[str] = []
+    remarks: list[str] = Field(default=[])
     measured_at: str = Field(description="ISO 8601 date and time, UTC.")
 
 

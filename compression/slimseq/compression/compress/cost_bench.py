@@ -4,7 +4,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -15,17 +15,21 @@ from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
 from slimseq.compression.compress.loss_table import levels_of
 from slimseq.compression.compress.timed_model import TimedModel, Workload, cut_for_timing, timed_model
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 from slimseq.models_store.generation import GenerationOptions
 
-# Share of the tokens that stay where the vocabulary is measured.
-VOCABULARY_SHARE = 0.5
+# Share of the tokens that stay where the vocabulary is measured. Of a small vocabulary, half may not suffice to spell
+# all texts.
+VOCABULARY_SHARES = (0.5, 0.9)
 # Share of the time of all measurements for the turns of one cut. Its export takes longer.
 TURNS_SHARE = 0.025
 # Each text of a cut is generated at least so often, as long as there are several texts.
 MIN_TURNS = 3
+# More turns of a text would not make its time more exact.
+MAX_TURNS = 25
 
 # Seconds of the turns of each text, by stack.
 Timings = defaultdict[str, defaultdict[int, list[float]]]
@@ -131,13 +135,21 @@ class CostBench:
             BadParameters: the vocabulary cannot be cut.
         """
         model, folder = self._parent.model, self._parent.folder
-        kept = plan_vocabulary(model, folder, texts, int(model.config.vocab_size * VOCABULARY_SHARE), context)
+        kept = self._kept_tokens(context, texts)
         new_ids = {old: new for new, old in enumerate(kept)}
         rows = tuple(tuple(new_ids.get(token, 0) for token in row) for row in self._workload.rows)
         with TemporaryDirectory(prefix="slimseq-costs-") as tokenizer_folder:
             trim_tokenizer(folder, Path(tokenizer_folder), kept)
             with timed_model(self._parent, trim_model(model, kept), Path(tokenizer_folder)) as timed:
                 return Relative(self._time(timed, rows), timed.bytes, len(kept))
+
+    def _kept_tokens(self, context: Context, texts: Sequence[str]) -> list[int]:
+        model, folder = self._parent.model, self._parent.folder
+        for share in VOCABULARY_SHARES[:-1]:
+            with suppress(BadParameters):
+                return plan_vocabulary(model, folder, texts, int(model.config.vocab_size * share), context)
+        limit = int(model.config.vocab_size * VOCABULARY_SHARES[-1])
+        return plan_vocabulary(model, folder, texts, limit, context)
 
     def _time(self, timed: TimedModel | None, rows: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
         """Times a model in turns with the whole model; returns the ratios of their seconds, by stack.
@@ -153,7 +165,7 @@ class CostBench:
             each.timings.clear()
         ends_at = time.monotonic() + self._turns_seconds
         turns = 0
-        while turns < len(rows) or time.monotonic() < ends_at:
+        while turns < len(rows) or (turns < MAX_TURNS * len(rows) and time.monotonic() < ends_at):
             for each in contenders if turns % 2 else reversed(contenders):
                 each.run(turns % len(rows), self._workload.options)
             turns += 1

@@ -20,12 +20,12 @@ from slimseq.compression.compress.costs import (
     kinds_of,
     largest_layers,
 )
-from slimseq.compression.compress.loss_table import PartKind
 from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.compress.weight_costs import WeightCosts
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan
+from slimseq.compression.prune.model_parts import PartKind
 
 # The sizes that are measured, as shares of the whole, the most important first. Between them, costs are linear.
 MEASURED_SHARES = (0.125, 0.5, 0.25, 0.75)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Self
 
-from slimseq.compression.compress.loss_table import PartKind
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
+from slimseq.compression.prune.model_parts import PartKind
 
 # The sizes of a layer: the fields of `PlannedLayer` that a plan can make smaller.
 PARTS: Final[tuple[PartKind, ...]] = ("heads", "cross_heads", "feed_forward")

@@ -7,11 +7,11 @@ KL(original || cut) over the target tokens of held-out pairs. The table knows no
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.model_parts import PartKind
 
-PartKind = Literal["heads", "cross_heads", "feed_forward"]
 # Shares of the feed-forward channels that the levels of a feed-forward keep.
 FEED_FORWARD_LEVELS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 # Attentions with more heads than this have this many levels, evenly spaced. Others have a level for each head.

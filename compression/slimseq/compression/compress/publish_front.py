@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
-from slimseq.evaluation.choice import halves
 
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
@@ -16,6 +15,7 @@ from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.measure_speed import record_speeds
+from slimseq.evaluation.choice import halves
 from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.gate import confirmed_verdict
 from slimseq.evaluation.host import cpu_flags
@@ -23,6 +23,8 @@ from slimseq.evaluation.recording import add_scores
 from slimseq.evaluation.run import Tally, evaluate
 from slimseq.inference.generator import TextOutput, runtimes_for
 from slimseq.models_store.files import write_text
+from slimseq.models_store.fronts import Front as FrontRecord
+from slimseq.models_store.fronts import FrontVariant, add_front
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import QualityScore
 
@@ -43,6 +45,7 @@ def publish_front(run: Run, candidates: Sequence[Candidate], front: Front, remar
         _record(run, point, scores[point.variant])
     store, task = run.context.store, run.original.task
     record_speeds(run.context, [store.manifest(task, name) for name in names], front.speeds)
+    add_front(store.root, task, _front_record(run, front, remarks))
     for test in run.options.test:
         found = evaluate_variants(run.context, task, names, EvaluateOptions(dataset=test), will_be_recorded=True)
         record_scores(run.context, found, list(found.scores))
@@ -60,6 +63,26 @@ def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks:
         f"{front.reason}. {' '.join(remarks)}"
     )
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=118)
+
+
+def _front_record(run: Run, front: Front, remarks: Sequence[str]) -> FrontRecord:
+    """Returns what the store keeps of the front."""
+    _, confirming = halves(len(run.data.dev), run.context.seed)
+    return FrontRecord(
+        original=run.original.variant,
+        digest=run.original.digest,
+        keep=run.options.keep,
+        metric=run.judge.name,
+        is_agreement=run.data.is_agreement,
+        aim=run.options.aim,
+        within=run.options.within,
+        samples=len(confirming),
+        variants=[FrontVariant(**point.record()) for point in front.front],
+        chosen=front.chosen,
+        reason=front.reason,
+        remarks=list(remarks),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _scores(run: Run, published: Sequence[Candidate]) -> dict[str, list[QualityScore]]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from slimseq.compression.compress.costs import Cost, kinds_of, largest_layers
-from slimseq.compression.compress.loss_table import PartKind
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.layer_plan import whole_plan
+from slimseq.compression.prune.model_parts import PartKind
 from slimseq.compression.prune.model_shapes import shapes_of
 
 if TYPE_CHECKING:

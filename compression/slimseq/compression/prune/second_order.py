@@ -1,0 +1,233 @@
+"""Second-order pruning of one projection: which of its inputs to remove, and the best weights of those that stay.
+
+From the second moments H = E[x xᵀ] of a projection's inputs follows the squared error of its output without some of
+them, after the weights of the others are fitted again by least squares. Optimal brain surgeon removes the structure
+whose removal costs least, and updates what remains: of two equal heads, one is removed for nothing, and the other then
+is worth what both were (Frantar & Alistarh 2022, https://arxiv.org/abs/2208.11580; for whole structures Kurtic et al.
+2023, ZipLM, https://arxiv.org/abs/2302.04089, algorithm 1).
+
+`choose_parts` applies this to a model. `compress.losses` makes losses of the errors.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.criteria.wanda import ActivationMeans
+from slimseq.compression.prune.model_parts import ModelPart
+from slimseq.compression.train.data.training_data import TrainingSet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Regularization of the least squares: what is added to the second moments of inputs, as a share of their mean.
+RIDGE = 1e-3
+# Structures are removed in blocks of the number of those left, divided by this. With fewer left, one by one.
+BLOCKS = 64
+# The structures of a block are chosen one after the other from this many times as many candidates.
+CANDIDATES = 4
+
+
+def measure_moments(
+    model: "PreTrainedModel",
+    parts: Sequence[ModelPart],
+    calibration: TrainingSet,
+    advance: Callable[[int], object] = lambda _: None,
+) -> ActivationMeans:
+    """Measures the second moments of what the projections of some parts read, in one pass over all pairs.
+
+    Returns:
+        For each projection the means of products of its inputs and of a constant 1, the last, which is for the bias:
+        `(inputs + 1, inputs + 1)`, float32.
+    """
+    means = ActivationMeans()
+    with ExitStack() as exits, torch.inference_mode():
+        for part in parts:
+            hook = means.input_hook(part.projection, part.stack, _with_products)
+            exits.callback(model.get_submodule(part.projection).register_forward_pre_hook(hook).remove)
+        means.measure(model, calibration, advance)
+    return means
+
+
+def _with_products(values: torch.Tensor) -> torch.Tensor:
+    """Sums the products of all pairs of inputs over positions. A constant 1 as the last input is for the bias."""
+    extended = torch.nn.functional.pad(values, (0, 1), value=1.0)
+    return extended.T @ extended
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted weights of one projection for some of its inputs, in the dtype and on the device of the projection's."""
+
+    weight: torch.Tensor
+    """`(outputs, kept)`."""
+    bias: torch.Tensor | None
+    """`(outputs,)`, or None for a projection without bias."""
+
+
+class Projection:
+    """One projection, and the second moments of its inputs, float64 on the CPU.
+
+    The least squares are regularized: weights of inputs that stay are held near their own values (RIDGE).
+    """
+
+    def __init__(self, moments: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """Makes the least-squares problem of a projection.
+
+        Args:
+            moments: of its inputs and a constant 1, `(inputs + 1, inputs + 1)`.
+            weight: `(outputs, inputs)`.
+            bias: `(outputs,)` or None.
+
+        Raises:
+            BadParameters: the moments are not finite.
+        """
+        self._weight = weight
+        self._bias = bias
+        self.inputs = weight.shape[1]
+        rows = weight.detach().T.double().cpu()
+        size = self.inputs
+        if bias is not None:
+            # The bias is the weight of the constant 1, which always stays.
+            rows = torch.cat([rows, bias.detach().double().cpu()[None]])
+            size += 1
+        self._rows = rows
+        self._moments = moments[:size, :size].cpu().to(torch.float64, copy=True)
+        if not bool(self._moments.isfinite().all()):
+            raise BadParameters("activations of the model on calibration data are not finite numbers")
+        self.energy = float((self._rows[: self.inputs] * self._products()).sum().clamp(min=0))
+        ridge = RIDGE * float(self._moments.diagonal()[: self.inputs].mean())
+        # Inputs that are always 0 need something to divide by.
+        self._moments.diagonal().add_(max(ridge, torch.finfo(torch.float32).tiny))
+
+    def _products(self) -> torch.Tensor:
+        return self._moments[: self.inputs, : self.inputs] @ self._rows[: self.inputs]
+
+    def fit(self, kept: torch.Tensor) -> Fit:
+        """Returns the weights of some inputs, ascending, with which they come closest to the whole output."""
+        rows = kept.cpu()
+        if self._bias is not None:
+            rows = torch.cat([rows, torch.tensor([self.inputs])])
+        fitted = torch.linalg.solve(self._moments[rows][:, rows], self._moments[rows] @ self._rows)
+        bias = None if self._bias is None else fitted[-1].to(self._bias)
+        return Fit(fitted[: len(kept)].T.contiguous().to(self._weight), bias)
+
+    def elimination(self, width: int) -> "Elimination":
+        """Returns the start of a removal of structures of `width` inputs each."""
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._moments))[: self.inputs, : self.inputs]
+        return Elimination(inverse, self._rows[: self.inputs], width)
+
+
+@dataclass
+class Elimination:
+    """What is left of a projection while structures are removed: all but those are fitted at every time.
+
+    `inverse` is that of the second moments of the inputs that are left, `(inputs, inputs)`, and `rows` are their
+    weights after the fit, `(inputs, outputs)`. A structure is `width` inputs next to each other.
+    """
+
+    inverse: torch.Tensor
+    rows: torch.Tensor
+    width: int
+
+    @property
+    def count(self) -> int:
+        return len(self.rows) // self.width
+
+    def costs(self) -> torch.Tensor:
+        """Returns the squared error of the output that the removal of each structure adds, `(structures,)`.
+
+        It is trace(W_Sᵀ [(H⁻¹)_SS]⁻¹ W_S) for the inputs S of a structure.
+        """
+        if self.width == 1:
+            return self.rows.square().sum(1) / self.inverse.diagonal()
+        structures = self.rows.reshape(self.count, self.width, -1)
+        blocks = torch.stack([self.inverse[inputs][:, inputs] for inputs in self._inputs_of_all()])
+        return (torch.linalg.solve(blocks, structures) * structures).sum((1, 2))
+
+    def restricted(self, structures: torch.Tensor) -> "Elimination":
+        """Returns the elimination of some structures alone: their costs and updates depend on nothing else."""
+        inputs = self._inputs(structures)
+        return Elimination(self.inverse[inputs][:, inputs], self.rows[inputs], self.width)
+
+    def remove(self, structures: torch.Tensor) -> None:
+        """Removes structures, and fits what is left. The structures after them move up."""
+        removed = self._inputs(structures)
+        is_left = torch.ones(len(self.rows), dtype=torch.bool)
+        is_left[removed] = False
+        left = is_left.nonzero().flatten()
+        between = self.inverse[left][:, removed]
+        factors = torch.linalg.solve(self.inverse[removed][:, removed], between.T)
+        self.rows = self.rows[left] - between @ torch.linalg.solve(
+            self.inverse[removed][:, removed], self.rows[removed]
+        )
+        self.inverse = self.inverse[left][:, left] - between @ factors
+
+    def _inputs(self, structures: torch.Tensor) -> torch.Tensor:
+        return (structures[:, None] * self.width + torch.arange(self.width)).flatten()
+
+    def _inputs_of_all(self) -> torch.Tensor:
+        return torch.arange(len(self.rows)).reshape(-1, self.width)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The order in which the structures of one projection are removed, and the errors."""
+
+    order: torch.Tensor
+    """All structures but the last one, in order of removal, then the last one, `(structures,)`, int64."""
+    errors: torch.Tensor
+    """Squared error of the output after each number of removals, relative to the squared output: `(structures,)`. The
+    first is 0, for no removal."""
+
+    def kept(self, count: int) -> torch.Tensor:
+        """Returns the `count` structures that stay, ascending."""
+        return self.order[len(self.order) - count :].sort().values
+
+    def error(self, count: int) -> float:
+        """Returns the relative squared error with `count` structures."""
+        return float(self.errors[len(self.order) - count])
+
+
+def find_removals(projections: Sequence[Projection], width: int) -> list[Removal]:
+    """Finds the order in which structures of `width` inputs are best removed, from all down to one.
+
+    The same structures are removed from all projections: from one, or from the self-attentions of a stack that share a
+    position bias. What counts is then the sum of the relative errors.
+
+    Where there are many structures, they are removed in blocks. The structures of a block are chosen one after the
+    other among the cheapest candidates, with the same updates, so that of equal structures only one is chosen.
+    """
+    eliminations = [projection.elimination(width) for projection in projections]
+    scales = [1 / projection.energy if projection.energy > 0 else 1.0 for projection in projections]
+    left = torch.arange(eliminations[0].count)
+    order: list[int] = []
+    errors = [[0.0] for _ in projections]
+    while len(left) > 1:
+        block = min(max(1, len(left) // BLOCKS), len(left) - 1)
+        cheapest = _sum_of_costs(eliminations, scales).argsort(stable=True)[: CANDIDATES * block]
+        candidates = [each.restricted(cheapest) for each in eliminations]
+        in_candidates = cheapest
+        for _ in range(block):
+            best = int(_sum_of_costs(candidates, scales).argmin())
+            for each, scale, found in zip(candidates, scales, errors, strict=True):
+                found.append(found[-1] + scale * max(0.0, float(each.costs()[best])))
+                each.remove(torch.tensor([best]))
+            order.append(int(left[in_candidates[best]]))
+            in_candidates = torch.cat([in_candidates[:best], in_candidates[best + 1 :]])
+        is_removed = torch.isin(left, torch.tensor(order[-block:]))
+        removed = is_removed.nonzero().flatten()
+        for each in eliminations:
+            each.remove(removed)
+        left = left[~is_removed]
+    order.append(int(left[0]))
+    return [Removal(torch.tensor(order), torch.tensor(found, dtype=torch.float64)) for found in errors]
+
+
+def _sum_of_costs(eliminations: Sequence[Elimination], scales: Sequence[float]) -> torch.Tensor:
+    costs = [scale * each.costs() for each, scale in zip(eliminations, scales, strict=True)]
+    return torch.stack(costs).sum(0)
