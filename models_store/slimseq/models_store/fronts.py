@@ -23,6 +23,9 @@ class FrontVariant(Record):
     """A variant of a front, as the run measured it."""
 
     variant: str
+    digest: Digest | None = Field(
+        default=None, description="Digest of the artifact that was measured. None if unknown."
+    )
     title: str = Field(description="What it is, in a few words.")
     bytes: int = Field(ge=0)
     tokens_per_second: float = Field(ge=0)

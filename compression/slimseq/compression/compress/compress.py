@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
-
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.checks import check_room
 from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
@@ -21,7 +20,7 @@ from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
-from slimseq.compression.compress.time_plan import DECODING_SHARE, TimePlan
+from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters, GateFailed
@@ -31,8 +30,9 @@ from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 
-# Share of the time that the original's outputs on dev data may take, at most. Each candidate is faster than the original.
-DEV_SHARE = 0.08
+# Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
+# a choice needs, the greater share. Each candidate is faster than the original.
+DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
@@ -78,7 +78,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
-        publish_front(run, candidates, choice, remarks)
+        publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
             original=variant,
@@ -120,10 +120,10 @@ def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
     Raises:
         BadParameters: the time is too short for the fewest pairs that a choice needs.
     """
-    count = int(DEV_SHARE * plan.within / pair_seconds)
     least = 2 * MIN_SAMPLES
-    if count < least:
-        needed = least * pair_seconds / DEV_SHARE / 60
+    count = max(least, int(DEV_SHARE * plan.within / pair_seconds))
+    if count * pair_seconds > MAX_DEV_SHARE * plan.within:
+        needed = least * pair_seconds / MAX_DEV_SHARE / 60
         raise BadParameters(
             f"--within {plan.within / 60:g}m is too short: the original takes {pair_seconds:.2f} s for a dev pair, and "
             f"a choice needs at least {least} of them; give at least {needed:.0f}m"
@@ -169,7 +169,8 @@ def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
             quantized.name,
             run.choosing,
             tolerance=tolerance,
-            seconds=run.plan.part(DECODING_SHARE),
+            seconds=run.plan.part(DECODING_SHARE if run.plan.allows_training else DECODING_SHARE_ALONE),
+            judge=run.judge,
         ).record(),
     )
     return DecodingChoice.from_record(record)

@@ -8,22 +8,20 @@ share of the time that is left.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from slimseq.compression.artifacts.parent import Parent, open_parent
+from slimseq.compression.compress.candidate import Candidate
+from slimseq.compression.compress.checks import has_memory_to_train
 from slimseq.compression.compress.cost_measurement import measure_costs
 from slimseq.compression.compress.costs import CostTable
 from slimseq.compression.compress.decoding_search import DecodingChoice
 from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.compress.losses import divergence, measure_losses
-from slimseq.compression.compress.shape_search import search
-from slimseq.compression.compress.timed_model import Workload
-
-from slimseq.compression.artifacts.parent import Parent, open_parent
-from slimseq.compression.compress.candidate import Candidate
-from slimseq.compression.compress.checks import has_memory_to_train
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.shape_search import search
 from slimseq.compression.compress.staged_training import (
     DECAY_FRACTION,
     MIN_STEPS,
@@ -33,7 +31,9 @@ from slimseq.compression.compress.staged_training import (
     train_first_stage,
     training_options,
 )
+from slimseq.compression.compress.structures import StructureRow, structure_rows
 from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE, SHORT_TRAINING_SHARE
+from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
 from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
@@ -89,8 +89,8 @@ class ShapeCandidates:
 
     candidates: list[Candidate]
     remarks: list[str]
-    losses: LossTable | None = None
-    costs: CostTable | None = None
+    structures: list[StructureRow] = field(default_factory=list)
+    """What each structure of the original costs and is worth; empty if it was not measured."""
 
 
 def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates:
@@ -107,11 +107,11 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     search_run = _Search(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find("shapes", search_run.find_shapes)]
-    losses, costs = search_run.losses(), search_run.costs()
+    structures = structure_rows(search_run.whole(), search_run.losses(), search_run.costs())
     search_run.close()
     winners = _best_of_each_target(run, shapes)
     found = _finish(run, winners, decoding.settings)
-    return ShapeCandidates(found, _remarks(shapes, winners), losses, costs)
+    return ShapeCandidates(found, _remarks(shapes, winners), structures)
 
 
 class _Search:
@@ -131,6 +131,10 @@ class _Search:
 
     def close(self) -> None:
         self._parent = None
+
+    def whole(self) -> LayerPlan:
+        """Returns the plan that keeps everything."""
+        return LayerPlan.from_record(self._run.folder.find("whole", lambda: whole_plan(self.parent.model).record()))
 
     def pairs(self, count: int) -> TrainingSet:
         examples = read_examples(self._run.original.task, [str(self._run.data.calibration)], count)
@@ -166,9 +170,7 @@ class _Search:
     def find_shapes(self) -> list[dict[str, Any]]:
         """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
         run = self._run
-        found = search(
-            whole_plan(self.parent.model), self.losses(), self.costs(), TARGETS, run.options.aim, RANKED_SHAPES
-        )
+        found = search(self.whole(), self.losses(), self.costs(), TARGETS, run.options.aim, RANKED_SHAPES)
         shapes: list[Shape] = []
         for target in TARGETS:
             of_target = [
