@@ -19,6 +19,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.models_store.generation import GenerationOptions
 
 # Share of the tokens that stay where the vocabulary is measured. Of a small vocabulary, half may not suffice to spell
@@ -122,11 +123,9 @@ class CostBench:
         Raises:
             BadParameters: the model cannot be cut to the plan.
         """
-        model = cut_for_timing(self._parent.model, plan)
-        tokens = model.config.vocab_size
-        with timed_model(self._parent, model) as timed:
-            del model
-            return Relative(self._time(timed), timed.bytes, tokens)
+        model = self._parent.model
+        with timed_model(self._parent, lambda: cut_for_timing(model, plan)) as timed:
+            return Relative(self._time(timed), timed.bytes, model.config.vocab_size)
 
     def measure_vocabulary(self, context: Context, texts: Sequence[str]) -> Relative:
         """Times the model with a part of its vocabulary: the tokens that texts use most.
@@ -138,9 +137,13 @@ class CostBench:
         kept = self._kept_tokens(context, texts)
         new_ids = {old: new for new, old in enumerate(kept)}
         rows = tuple(tuple(new_ids.get(token, 0) for token in row) for row in self._workload.rows)
-        with TemporaryDirectory(prefix="slimseq-costs-") as tokenizer_folder:
-            trim_tokenizer(folder, Path(tokenizer_folder), kept)
-            with timed_model(self._parent, trim_model(model, kept), Path(tokenizer_folder)) as timed:
+        with TemporaryDirectory(prefix="slimseq-costs-") as name:
+            tokenizer_folder = Path(name)
+            trim_tokenizer(folder, tokenizer_folder, kept)
+            shortlist = read_shortlist(folder, None, model.config.vocab_size)
+            if shortlist is not None:
+                shortlist.restricted(kept).write(tokenizer_folder)
+            with timed_model(self._parent, lambda: trim_model(model, kept), tokenizer_folder) as timed:
                 return Relative(self._time(timed, rows), timed.bytes, len(kept))
 
     def _kept_tokens(self, context: Context, texts: Sequence[str]) -> list[int]:
@@ -197,20 +200,23 @@ class CheckedPrediction:
 def check_predictions(
     context: Context, parent: Parent, workload: Workload, costs: CostTable, plans: Sequence[LayerPlan], seconds: float
 ) -> list[CheckedPrediction]:
-    """Measures some shapes, and returns predictions beside measurements: as many as there is time for.
+    """Measures some shapes, and returns predictions beside measurements: at least one, and what there is time for.
 
     Raises:
         BadParameters: the model cannot be cut to a plan.
         BadSource: the model cannot be exported.
     """
     deadline = time.monotonic() + seconds
-    found = []
+    slowest = 0.0
+    found: list[CheckedPrediction] = []
     with context.progress() as progress, CostBench.open(parent, workload, seconds) as bench:
         bar = progress.add_task("Checking predictions", total=len(plans), status="")
         for plan in plans:
-            if time.monotonic() > deadline:
+            started = time.monotonic()
+            if found and started + slowest > deadline:
                 break
             relative = bench.measure(plan)
+            slowest = max(slowest, time.monotonic() - started)
             whole = bench.whole_costs()
             measured = sum(whole.values(), Cost()) + relative.difference(whole, STACKS)
             found.append(CheckedPrediction(plan, costs.predict(plan), measured))
