@@ -3,8 +3,9 @@
 import random
 
 from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts
-from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartKind, PartLoss
+from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartLoss
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
+from slimseq.compression.prune.model_parts import PartKind
 
 HEADS = 8
 

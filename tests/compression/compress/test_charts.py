@@ -11,6 +11,7 @@ from slimseq.compression.compress.front_chart import front_chart
 from slimseq.compression.compress.structure_chart import structure_chart
 from slimseq.compression.compress.structures import StructurePart, StructureRow, StructureStep, structure_rows
 from slimseq.compression.compress.svg import Scale, round_logarithmic_ticks, round_ticks
+from slimseq.compression.prune.model_parts import PartKind
 from tests.compression.compress.tables import random_costs, random_losses, whole_model
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -22,11 +23,20 @@ POINTS = [
     ),
     replace(POINT, variant="small", speed_up=7.5, bytes=3_000_000, retention=0.93, interval=(0.91, 0.95), keeps=False),
 ]
-LEVELS = {"heads": (8, 4, 1), "cross_heads": (8, 4, 1), "feed_forward": (64, 32, 8)}
+LEVELS: dict[PartKind, tuple[int, ...]] = {"heads": (8, 4, 1), "cross_heads": (8, 4, 1), "feed_forward": (64, 32, 8)}
 
 
 def parsed(svg: str) -> ElementTree.Element:
     return ElementTree.fromstring(svg)
+
+
+def child_text(element: ElementTree.Element, name: str) -> str:
+    """Returns the text of a child, such as the tooltip in its `title`."""
+    return element.findtext(f"{SVG}{name}") or ""
+
+
+def number(element: ElementTree.Element, name: str) -> float:
+    return float(element.attrib[name])
 
 
 def words(svg: str) -> list[str]:
@@ -48,8 +58,8 @@ def test_faster_is_further_right_and_better_is_higher() -> None:
 
     places = {}
     for group in list(svg.iter(f"{SVG}g"))[:3]:
-        title, point = group.find(f"{SVG}title"), group.findall(f"{SVG}circle")[-1]
-        places[title.text.split(":")[0]] = float(point.get("cx")), float(point.get("cy"))
+        point = group.findall(f"{SVG}circle")[-1]
+        places[child_text(group, "title").split(":")[0]] = number(point, "cx"), number(point, "cy")
     assert places["quantized"][0] < places["fast"][0] < places["small"][0]
     assert places["quantized"][1] < places["fast"][1] < places["small"][1]
 
@@ -59,7 +69,7 @@ def test_names_in_figures_are_escaped() -> None:
 
     assert "<script>&" in words(svg)
     assert "<script>" not in svg
-    assert parsed(svg).find(f"{SVG}title").text == 'a "<b>" & c'
+    assert child_text(parsed(svg), "title") == 'a "<b>" & c'
 
 
 def test_a_front_without_a_choice_says_so() -> None:
@@ -77,8 +87,8 @@ def test_all_names_of_a_front_are_inside_of_the_figure(count: int) -> None:
 
     for element in svg.iter(f"{SVG}text"):
         if element.get("x") is not None:
-            assert 0 <= float(element.get("x")) <= 920
-            assert 0 <= float(element.get("y")) <= 470
+            assert 0 <= number(element, "x") <= 920
+            assert 0 <= number(element, "y") <= 470
 
 
 def test_figures_say_what_they_show_and_need_nothing_from_elsewhere() -> None:
@@ -89,7 +99,7 @@ def test_figures_say_what_they_show_and_need_nothing_from_elsewhere() -> None:
         root = parsed(svg)
         assert root.get("role") == "img"
         assert root.get("aria-labelledby") == "title description"
-        assert len(root.find(f"{SVG}desc").text) > 100
+        assert len(child_text(root, "desc")) > 100
         assert "prefers-color-scheme: dark" in svg
         assert not re.search(r"href|url\(|@import|<script|<image", svg)
 
@@ -100,7 +110,7 @@ def test_the_structures_have_a_row_for_each_layer_and_a_box_for_each_step() -> N
 
     svg = parsed(structure_chart(rows, "structures"))
 
-    tooltips = [element.text for element in svg.iter(f"{SVG}title")]
+    tooltips = [element.text or "" for element in svg.iter(f"{SVG}title")]
     for stack, count, parts in (("encoder", 3, 2), ("decoder", 2, 3)):
         for layer in range(count):
             of_layer = [each for each in tooltips if each.startswith(f"{stack} layer {layer}, ")]
@@ -117,9 +127,9 @@ def test_the_length_of_a_box_is_its_time_and_its_colour_its_loss() -> None:
 
     boxes = {}
     for box in parsed(structure_chart(rows, "structures")).iter(f"{SVG}rect"):
-        boxes[box.find(f"{SVG}title").text] = float(box.get("width")), box.get("fill")
-    [weak] = [box for words, box in boxes.items() if "down to 4" in words]
-    [strong] = [box for words, box in boxes.items() if "down to 2" in words]
+        boxes[child_text(box, "title")] = number(box, "width"), box.get("fill")
+    [weak] = [box for tooltip, box in boxes.items() if "down to 4" in tooltip]
+    [strong] = [box for tooltip, box in boxes.items() if "down to 2" in tooltip]
 
     assert weak[0] == pytest.approx(2 * strong[0], abs=0.2)
     assert (weak[1], strong[1]) == ("var(--step0)", "var(--step6)")

@@ -1,15 +1,16 @@
 """Measured costs: of every structure, within the time, and true for shapes that were not measured."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.compress.cost_bench import check_predictions, random_plans
 from slimseq.compression.compress.cost_measurement import cuts_of, measure_costs
-from slimseq.compression.compress.costs import Cost
-from slimseq.compression.compress.timed_model import Workload
+from slimseq.compression.compress.timed_model import Workload, cut_for_timing
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer, check_plan, whole_plan
@@ -34,8 +35,11 @@ def test_cuts_change_one_kind_of_structure_and_the_most_important_come_first() -
     cuts = cuts_of(whole)
 
     assert [cut.name for cut in cuts[:4]] == ["decoder layers", "encoder layers", "feed forward: 12%", "heads: 12%"]
-    assert [len(cuts[1].plan.encoder), len(cuts[1].plan.decoder)] == [1, 2]
-    assert {layer.feed_forward for layer in (*cuts[2].plan.encoder, *cuts[2].plan.decoder)} == {8}
+    _, fewer_layers, narrower = (cut.plan for cut in cuts[:3])
+    assert fewer_layers is not None
+    assert narrower is not None
+    assert [len(fewer_layers.encoder), len(fewer_layers.decoder)] == [1, 2]
+    assert {layer.feed_forward for layer in (*narrower.encoder, *narrower.decoder)} == {8}
     assert sum(cut.plan is None for cut in cuts) == 1
 
 
@@ -51,7 +55,7 @@ def test_nothing_is_measured_twice_where_parts_are_tiny() -> None:
 @pytest.mark.parametrize("family", [Family.BART, Family.T5])
 def test_sizes_of_shapes_that_were_not_measured_are_predicted(tmp_path: Path, family: Family) -> None:
     context, parent = opened(tmp_path, family)
-    workload = Workload.of(parent, TEXTS, 8, GREEDY)
+    workload = Workload.of(parent, TEXTS, 8, GREEDY).first(2)
     shared = ("encoder", "decoder") if family is Family.T5 else ()
 
     table = measure_costs(context, parent, workload, 120, TEXTS)
@@ -92,7 +96,7 @@ def test_without_time_costs_are_estimated_by_weights(tmp_path: Path) -> None:
 
 def test_a_workload_has_texts_of_the_users_lengths_and_outputs_of_one_length(tmp_path: Path) -> None:
     _, parent = opened(tmp_path)
-    words = [" ".join(["word"] * count) for count in range(1, 25)]
+    words = [" ".join(["word"] * count) for count in range(1, 12)]
 
     workload = Workload.of(parent, words, output_tokens=7.4, options=GenerationOptions(num_beams=2))
 
@@ -123,14 +127,19 @@ def test_random_plans_are_plans_of_the_model_and_differ(tmp_path: Path) -> None:
     assert plans == random_plans(whole_plan(parent.model), 10, seed=3, shared_heads=("encoder", "decoder"))
 
 
-def test_costs_of_a_model_whose_layers_differ_add_up(tmp_path: Path) -> None:
+def test_a_model_whose_layers_differ_is_measured_too(tmp_path: Path) -> None:
     context, parent = opened(tmp_path)
-    workload = Workload.of(parent, TEXTS, 4, GREEDY)
+    [first, second] = whole_plan(parent.model).encoder
+    plan = LayerPlan((replace(first, heads=2, feed_forward=16), second), whole_plan(parent.model).decoder)
+    parent = replace(parent, model=cut_for_timing(parent.model, plan), folder=tmp_path / "varied")
+    write_model(parent.model, parent.folder)
+    copy_tokenizer(context.store.folder(Task.TRANSLATION, "original"), parent.folder)
+    workload = Workload.of(parent, TEXTS, 4, GREEDY).first(2)
 
-    table = measure_costs(context, parent, workload, 0)
-
+    table = measure_costs(context, parent, workload, 120)
     whole = whole_plan(parent.model)
-    layers = [table.layer(stack, layer) for stack in whole.stacks for layer in whole.stacks[stack]]
-    total = table.predict(whole)
-    assert sum(layers, table.base).seconds == pytest.approx(total.seconds)
-    assert isinstance(table.base, Cost)
+    [row] = check_predictions(context, parent, workload, table, [replace(whole, encoder=whole.encoder[:1])], 30)
+
+    assert whole.encoder[0].feed_forward == 16
+    assert table.estimated == ()
+    assert abs(row.bytes_error) < 0.05

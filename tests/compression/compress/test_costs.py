@@ -7,6 +7,7 @@ import pytest
 from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, largest_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
+from slimseq.compression.prune.model_parts import PartKind
 from tests.compression.compress.tables import random_costs, whole_model
 
 SIZES = SizeCosts({8: Cost(), 4: Cost(-2.0, -40.0), 2: Cost(-4.0, -60.0)})
@@ -38,7 +39,7 @@ def test_no_layer_costs_less_than_nothing() -> None:
 
 
 def test_a_table_survives_json() -> None:
-    levels = {"heads": (8, 4), "cross_heads": (8, 2), "feed_forward": (64, 32, 8)}
+    levels: dict[PartKind, tuple[int, ...]] = {"heads": (8, 4), "cross_heads": (8, 2), "feed_forward": (64, 32, 8)}
     table = random_costs(whole_model(2, 2), levels, seed=1)
 
     assert CostTable.from_record(json.loads(json.dumps(table.record()))) == table

@@ -4,14 +4,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import get_args
 
 import pytest
 
 from slimseq.compression.compress.costs import PARTS, CostTable
-from slimseq.compression.compress.loss_table import LossTable, PartKind
-from slimseq.compression.compress.shape_search import Aim, ShapeCandidate, estimated_loss, is_uniform, search
+from slimseq.compression.compress.loss_table import LossTable
+from slimseq.compression.compress.shape_search import (
+    Aim,
+    ShapeCandidate,
+    estimated_loss,
+    is_uniform,
+    largest_target,
+    search,
+)
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
+from slimseq.compression.prune.model_parts import PartKind
 from tests.compression.compress.tables import random_costs, random_losses, whole_model
 
 SMALL: dict[PartKind, tuple[int, ...]] = {"heads": (8, 4), "cross_heads": (8, 2), "feed_forward": (64, 32, 8)}
@@ -110,6 +119,17 @@ def test_a_target_out_of_reach_has_no_candidates() -> None:
     found = search(whole, losses, costs, [1.5, 15.0, 100.0])
 
     assert {each.target for each in found} == {1.5}
+
+
+def test_the_largest_target_is_reached_and_no_larger_one() -> None:
+    whole = whole_model(encoder=3, decoder=2)
+    losses, costs = random_losses(whole, SMALL, 2), random_costs(whole, SMALL, 2)
+
+    for aim in get_args(Aim):
+        largest = largest_target(whole, losses, costs, aim)
+
+        assert search(whole, losses, costs, [largest * 0.999], aim)
+        assert not search(whole, losses, costs, [largest * 1.001], aim)
 
 
 def test_a_smaller_vocabulary_leaves_more_for_layers() -> None:

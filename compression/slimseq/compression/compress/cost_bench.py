@@ -4,7 +4,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -15,17 +15,22 @@ from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
 from slimseq.compression.compress.loss_table import levels_of
 from slimseq.compression.compress.timed_model import TimedModel, Workload, cut_for_timing, timed_model
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.models_store.generation import GenerationOptions
 
-# Share of the tokens that stay where the vocabulary is measured.
-VOCABULARY_SHARE = 0.5
+# Share of the tokens that stay where the vocabulary is measured. Of a small vocabulary, half may not suffice to spell
+# all texts.
+VOCABULARY_SHARES = (0.5, 0.9)
 # Share of the time of all measurements for the turns of one cut. Its export takes longer.
 TURNS_SHARE = 0.025
 # Each text of a cut is generated at least so often, as long as there are several texts.
 MIN_TURNS = 3
+# More turns of a text would not make its time more exact.
+MAX_TURNS = 25
 
 # Seconds of the turns of each text, by stack.
 Timings = defaultdict[str, defaultdict[int, list[float]]]
@@ -118,11 +123,9 @@ class CostBench:
         Raises:
             BadParameters: the model cannot be cut to the plan.
         """
-        model = cut_for_timing(self._parent.model, plan)
-        tokens = model.config.vocab_size
-        with timed_model(self._parent, model) as timed:
-            del model
-            return Relative(self._time(timed), timed.bytes, tokens)
+        model = self._parent.model
+        with timed_model(self._parent, lambda: cut_for_timing(model, plan)) as timed:
+            return Relative(self._time(timed), timed.bytes, model.config.vocab_size)
 
     def measure_vocabulary(self, context: Context, texts: Sequence[str]) -> Relative:
         """Times the model with a part of its vocabulary: the tokens that texts use most.
@@ -131,13 +134,25 @@ class CostBench:
             BadParameters: the vocabulary cannot be cut.
         """
         model, folder = self._parent.model, self._parent.folder
-        kept = plan_vocabulary(model, folder, texts, int(model.config.vocab_size * VOCABULARY_SHARE), context)
+        kept = self._kept_tokens(context, texts)
         new_ids = {old: new for new, old in enumerate(kept)}
         rows = tuple(tuple(new_ids.get(token, 0) for token in row) for row in self._workload.rows)
-        with TemporaryDirectory(prefix="slimseq-costs-") as tokenizer_folder:
-            trim_tokenizer(folder, Path(tokenizer_folder), kept)
-            with timed_model(self._parent, trim_model(model, kept), Path(tokenizer_folder)) as timed:
+        with TemporaryDirectory(prefix="slimseq-costs-") as name:
+            tokenizer_folder = Path(name)
+            trim_tokenizer(folder, tokenizer_folder, kept)
+            shortlist = read_shortlist(folder, None, model.config.vocab_size)
+            if shortlist is not None:
+                shortlist.restricted(kept).write(tokenizer_folder)
+            with timed_model(self._parent, lambda: trim_model(model, kept), tokenizer_folder) as timed:
                 return Relative(self._time(timed, rows), timed.bytes, len(kept))
+
+    def _kept_tokens(self, context: Context, texts: Sequence[str]) -> list[int]:
+        model, folder = self._parent.model, self._parent.folder
+        for share in VOCABULARY_SHARES[:-1]:
+            with suppress(BadParameters):
+                return plan_vocabulary(model, folder, texts, int(model.config.vocab_size * share), context)
+        limit = int(model.config.vocab_size * VOCABULARY_SHARES[-1])
+        return plan_vocabulary(model, folder, texts, limit, context)
 
     def _time(self, timed: TimedModel | None, rows: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
         """Times a model in turns with the whole model; returns the ratios of their seconds, by stack.
@@ -153,7 +168,7 @@ class CostBench:
             each.timings.clear()
         ends_at = time.monotonic() + self._turns_seconds
         turns = 0
-        while turns < len(rows) or time.monotonic() < ends_at:
+        while turns < len(rows) or (turns < MAX_TURNS * len(rows) and time.monotonic() < ends_at):
             for each in contenders if turns % 2 else reversed(contenders):
                 each.run(turns % len(rows), self._workload.options)
             turns += 1
@@ -185,20 +200,23 @@ class CheckedPrediction:
 def check_predictions(
     context: Context, parent: Parent, workload: Workload, costs: CostTable, plans: Sequence[LayerPlan], seconds: float
 ) -> list[CheckedPrediction]:
-    """Measures some shapes, and returns predictions beside measurements: as many as there is time for.
+    """Measures some shapes, and returns predictions beside measurements: at least one, and what there is time for.
 
     Raises:
         BadParameters: the model cannot be cut to a plan.
         BadSource: the model cannot be exported.
     """
     deadline = time.monotonic() + seconds
-    found = []
+    slowest = 0.0
+    found: list[CheckedPrediction] = []
     with context.progress() as progress, CostBench.open(parent, workload, seconds) as bench:
         bar = progress.add_task("Checking predictions", total=len(plans), status="")
         for plan in plans:
-            if time.monotonic() > deadline:
+            started = time.monotonic()
+            if found and started + slowest > deadline:
                 break
             relative = bench.measure(plan)
+            slowest = max(slowest, time.monotonic() - started)
             whole = bench.whole_costs()
             measured = sum(whole.values(), Cost()) + relative.difference(whole, STACKS)
             found.append(CheckedPrediction(plan, costs.predict(plan), measured))

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.compression.compress.costs import Cost, CostTable, kinds_of, largest_layers
-from slimseq.compression.compress.loss_table import LossTable, PartKind
+from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
+from slimseq.compression.prune.model_parts import PartKind
 
 Aim = Literal["fastest", "smallest"]
 Layers = tuple[PlannedLayer, ...]
@@ -134,6 +135,24 @@ def _removal_loss(stack: str, kept: list[int], whole: LayerPlan, losses: LossTab
 def is_uniform(plan: LayerPlan) -> bool:
     """Returns whether all layers of each stack have the same sizes."""
     return all(len({replace(layer, layer=0) for layer in layers}) == 1 for layers in plan.stacks.values())
+
+
+def largest_target(whole: LayerPlan, losses: LossTable, costs: CostTable, aim: Aim = "fastest") -> float:
+    """Returns how many times as fast (or as small) as the whole model the smallest shape is.
+
+    The smallest shape has one layer in each stack, with the lowest level of each part. What is outside of layers, such
+    as the vocabulary, stays, so that this number is often small.
+    """
+    smallest = {}
+    for stack, layers in whole.stacks.items():
+        removed = {removal.layer for removal in losses.removals.get(stack, ())}
+        smallest[stack] = tuple(
+            replace(layer, **{kind: losses.part(stack, layer.layer, kind).kept[-1] for kind in kinds_of(layer)})
+            for layer in layers
+            if layer.layer not in removed
+        )
+    prices = _Prices(costs, aim)
+    return prices.of(costs.predict(whole)) / prices.of(costs.predict(LayerPlan(**smallest)))
 
 
 @dataclass(frozen=True)
@@ -305,9 +324,9 @@ def _uniform_cuts(stack: str, whole: LayerPlan, losses: LossTable, prices: _Pric
         changes = dict(zip(kinds, combination, strict=True))
         cuts = {}
         for layer in whole.stacks[stack]:
-            cut = replace(layer, **{kind: min(size, getattr(layer, kind)) for kind, size in changes.items()})
-            loss = sum(losses.part(stack, layer.layer, kind).loss(getattr(cut, kind)) for kind in kinds)
-            cuts[layer.layer] = _Option(cut, prices.of_layer(stack, cut), loss)
+            smaller = replace(layer, **{kind: min(size, getattr(layer, kind)) for kind, size in changes.items()})
+            loss = sum(losses.part(stack, layer.layer, kind).loss(getattr(smaller, kind)) for kind in kinds)
+            cuts[layer.layer] = _Option(smaller, prices.of_layer(stack, smaller), loss)
         for layers, removal_loss in _removals(stack, whole, losses):
             kept = [cuts[layer.layer] for layer in layers]
             loss = removal_loss + sum(option.loss for option in kept)

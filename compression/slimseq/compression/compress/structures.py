@@ -70,8 +70,8 @@ def structure_rows(
         for layer in layers:
             parts = []
             for kind in kinds_of(layer):
-                part = losses.part(stack, layer.layer, kind)
-                by_size = dict(zip(part.kept, part.losses, strict=True))
+                lost = losses.part(stack, layer.layer, kind)
+                by_size = dict(zip(lost.kept, lost.losses, strict=True))
                 parts.append(_part(PART_NAMES[kind], costs.stacks[stack].parts[kind], by_size, total))
             share = costs.layer(stack, layer).seconds / total
             rows.append(StructureRow(stack, str(layer.layer), tuple(parts), share, added.get(layer.layer)))

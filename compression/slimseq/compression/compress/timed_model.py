@@ -120,7 +120,7 @@ def _threads() -> int:
 @contextmanager
 def timed_model(
     parent: Parent,
-    model: "PreTrainedModel | None" = None,
+    make_model: "Callable[[], PreTrainedModel] | None" = None,
     tokenizer_folder: Path | None = None,
     report_status: Callable[[str], None] = lambda status: None,
 ) -> Iterator[TimedModel]:
@@ -128,18 +128,19 @@ def timed_model(
 
     Args:
         parent: the whole model.
-        model: the cut model. None means the whole model.
+        make_model: makes the cut model, which is not held longer than it is written. None means the whole model.
         tokenizer_folder: folder of the cut model's tokenizer. By default the tokenizer is that of the whole model.
         report_status: shows a short status to the user.
 
     Raises:
+        BadParameters: as `make_model` does.
         BadSource: the model cannot be exported.
     """
     with TemporaryDirectory(prefix="slimseq-costs-") as name:
         source, folder = parent.folder, Path(name, "int8")
-        if model is not None:
+        if make_model is not None:
             source = Path(name, "model")
-            write_model(model, source)
+            write_model(make_model(), source)
             copy_tokenizer(tokenizer_folder or parent.folder, source)
         folder.mkdir()
         int8_dynamic.write(QuantizationRun(parent.manifest, source, QuantizeOptions(), None, report_status), folder)
