@@ -70,7 +70,7 @@ def apply_technique(
     with context.store.claim(task, name):
         copied: list[str] = []
         if parent and not is_folder:
-            copied = _find_variant(context, task, parent, may_copy=shared.named_store is None)
+            copied = find_variant(context, task, parent, may_copy=shared.named_store is None)
         job, folder = Job(context, task, parent, name, files), checkpoint
         try:
             if folder is None and technique.is_trained:
@@ -118,7 +118,7 @@ def _digest_of(job: Job, variant: str) -> str | None:
         return None
 
 
-def _find_variant(context: Context, task: Task, variant: str, may_copy: bool) -> list[str]:
+def find_variant(context: Context, task: Task, variant: str, may_copy: bool) -> list[str]:
     """Checks that a variant exists. If not, an embedded variant may be copied. Returns the names of the copies."""
     copied: list[str] = []
     known = context.store.variants(task)

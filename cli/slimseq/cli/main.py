@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
     "deploy": (SERVE, "serve:deploy", "Write the file that serves a store on a cluster."),
     "keys": (SERVE, "keys:app", "Manage the keys of clients: add, list, revoke."),
+    "compress": (MAKE, "compress:compress_command", "Make a model smaller, and choose what keeps enough quality."),
     "import": (MAKE, "make:import_command", "Import a model, such as a T5, from a folder or a hub."),
     "build": (MAKE, "make:build_command", "Build and measure every variant of a recipe."),
     "export": (MAKE, "make:export_command", "Add ONNX or CTranslate2 files to a variant."),
@@ -117,7 +118,7 @@ def _split_name(arguments: Sequence[str]) -> list[str]:
     """
     from slimseq.models_store.manifest import Task
 
-    if len(arguments) < 2 or arguments[0] in ("import", "build"):
+    if len(arguments) < 2 or arguments[0] in ("compress", "import", "build"):
         return list(arguments)
     verb, name, *others = arguments
     task, slash, variant = name.partition("/")

@@ -4,6 +4,8 @@ Resampling is paired: two systems are compared on the same 1,000 resampled corpo
 cancels out (Koehn 2004, https://aclanthology.org/W04-3250).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
@@ -38,9 +40,25 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     ratio = variant.value / reference.value
     if variant.samples < 2:
         return ratio, (ratio, ratio)
-    above = variant.value_of(resampled_sums(variant.per_sample))
-    below = reference.value_of(resampled_sums(reference.per_sample))
-    return ratio, _between(above[below > 0] / below[below > 0])
+    (resamples,) = retention_resamples([variant], reference)
+    return ratio, _between(resamples)
+
+
+def retention_resamples(variants: Sequence[MetricStatistics], reference: MetricStatistics) -> list[Statistics]:
+    """Returns the retention of each variant on the resampled corpora on which the reference's value is positive.
+
+    Raises:
+        ValueError: two of them are of different metrics, or of different numbers of samples.
+    """
+    for variant in variants:
+        check_pair(variant, reference)
+    # Drawing samples takes longer than summing them, so all systems are summed in one pass.
+    systems = [reference, *variants]
+    sums = resampled_sums(np.hstack([each.per_sample for each in systems]))
+    ends = np.cumsum([each.per_sample.shape[1] for each in systems])
+    parts = np.split(sums, ends[:-1], axis=1)
+    below, *above = (each.value_of(part) for each, part in zip(systems, parts, strict=True))
+    return [values[below > 0] / below[below > 0] for values in above]
 
 
 def check_pair(variant: MetricStatistics, reference: MetricStatistics) -> None:

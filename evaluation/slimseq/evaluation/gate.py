@@ -90,6 +90,24 @@ def check_retention(task: Task, base: str, score: QualityScore, limit: float, *,
     return checked.model_copy(update=changes)
 
 
+def confirmed_verdict(
+    *, metric: str, dataset: str, limit: float, retention: float, interval: tuple[float, float], is_confirmed: bool
+) -> Verdict:
+    """Returns the verdict on a variant that `slimseq.evaluation.choice` tested against a bar.
+
+    Args:
+        metric: of the retention.
+        dataset: that confirmed the choice.
+        limit: the bar.
+        retention: measured on the confirming half of the data.
+        interval: its 95 % interval.
+        is_confirmed: whether the test passed, which asks for more than a retention above the bar.
+    """
+    check = _check(f"retention of {metric} on {dataset}", retention, limit)
+    changes = {"metric": metric, "dataset": dataset, "interval": interval, "is_confident": True}
+    return _verdict([check.model_copy(update=changes | {"is_passed": is_confirmed})])
+
+
 def renewed_verdict(manifest: Manifest, verdict: Verdict, scores: Sequence[QualityScore]) -> Verdict:
     """Returns the verdict with its checks of retention made anew from newer scores, with the same limits."""
     measured = {(score.metric, score.dataset): score for score in scores}

@@ -17,7 +17,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.check_data import check_data
 from slimseq.compression.build.measure_variants import Measurements, measure_variants, warn_of_useless_base
-from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
+from slimseq.compression.build.recipe import Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
@@ -80,7 +80,7 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
         context.say(f"Finished steps and checkpoints are in {folder}")
         names_to_make = list(recipe.variants)
         if base is None:
-            names_to_make.append(BASE)
+            names_to_make.append(recipe.base.variant)
         for name in names_to_make:
             claims.enter_context(context.store.claim(recipe.task, name))
         return _build(context, workspace, base, measure)
@@ -89,28 +89,30 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
 def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, measure: bool) -> Built:
     """Makes the base if there is none, then each variant that is not current, and measures all."""
     recipe, result = workspace.recipe, Built()
+    base_name = recipe.base.variant
     if base is None:
-        result.built.append(BASE)
+        result.built.append(base_name)
         base = _make_base(context, workspace)
     else:
-        result.current.append(BASE)
+        result.current.append(base_name)
         _copy_to_build_store(context.store, workspace.store, base)
     root = root_of(base, context.store.manifests(recipe.task))
     if root is None:
-        raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
-    digests = {BASE: base.digest}
+        raise BadRecipe(f"base: the reference of {recipe.task}/{base_name}, its own base model, is not in the store")
+    digests = {base_name: base.digest}
     for name in recipe.order():
         variant = recipe.variants[name]
         published = _verified_manifest(context, recipe, name)
-        parent = digests[variant.start]
+        start = recipe.start_of(name)
+        parent = digests[start]
         if published is not None and workspace.are_current(published.lineage, variant.steps, parent):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
-            is_first_built = not set(result.built) - {BASE}
+            is_first_built = not set(result.built) - {base_name}
             if measure and is_first_built:
                 warn_of_useless_base(workspace, context, root.variant)
-            manifest = workspace.run(name, variant.start, variant.steps)
+            manifest = workspace.run(name, start, variant.steps)
             _publish(context, workspace, manifest, root)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
@@ -124,13 +126,16 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
 def _base_in_store(context: Context, workspace: BuildWorkspace) -> Manifest | None:
     """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
-    published = _verified_manifest(context, recipe, BASE)
+    name = recipe.base.variant
+    published = _verified_manifest(context, recipe, name)
+    if published is not None and recipe.base.digest not in (None, published.digest):
+        raise BadRecipe(f"base: {recipe.task}/{name} is another model ({published.digest}) than the recipe's")
     if published is not None and (recipe.base.keep or _is_base_current(workspace, published.lineage)):
-        _check_family(recipe, context.store.folder(recipe.task, BASE))
+        _check_family(recipe, context.store.folder(recipe.task, name))
         return published
     if recipe.base.import_ is None and not recipe.base.steps:
         raise BadRecipe(
-            f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
+            f"base: the store has no {recipe.task}/{name} to keep, and the recipe does not say how to make one"
         )
     return None
 
@@ -138,11 +143,12 @@ def _base_in_store(context: Context, workspace: BuildWorkspace) -> Manifest | No
 def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
     """Imports and trains the base model in the build's own store, and publishes it."""
     recipe = workspace.recipe
+    name = recipe.base.variant
     start = ""
     if recipe.base.import_ is not None:
-        start = BASE if not recipe.base.steps else f"{BASE}.0"
+        start = name if not recipe.base.steps else f"{name}.0"
         source = workspace.path(recipe.base.import_)
-        workspace.context.say(f"{BASE}: import {recipe.base.import_}")
+        workspace.context.say(f"{name}: import {recipe.base.import_}")
         manifest = import_model(
             replace(workspace.context, key=_import_key(workspace)),
             source,
@@ -154,9 +160,9 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
         settings = technique_named(first.technique).settings(first.options)
         check_family(recipe, str(settings.get("family", recipe.family or "")))
     if recipe.base.steps:
-        manifest = workspace.run(BASE, start, recipe.base.steps)
+        manifest = workspace.run(name, start, recipe.base.steps)
     _publish(context, workspace, manifest, manifest)
-    return context.store.manifest(recipe.task, BASE)
+    return context.store.manifest(recipe.task, name)
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
@@ -226,9 +232,10 @@ def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step]) -> bool
 def _check_nothing_is_replaced(context: Context, workspace: BuildWorkspace, base: Manifest | None) -> None:
     """Checks that the recipe would replace only artifacts that it made itself."""
     recipe = workspace.recipe
-    names_to_make = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
+    base_name = recipe.base.variant
+    names_to_make = [*recipe.variants] if base is not None else [base_name, *recipe.variants]
     existing = [name for name in names_to_make if os.path.lexists(context.store.folder(recipe.task, name))]
-    foreign = [name for name in existing if name == BASE or not _is_own(context, workspace, name, base)]
+    foreign = [name for name in existing if name == base_name or not _is_own(context, workspace, name, base)]
     if foreign:
         listed = ", ".join(f"{recipe.task}/{name}" for name in foreign)
         raise BadRecipe(
@@ -251,10 +258,10 @@ def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manife
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
-    variant = recipe.variants[name]
-    if variant.start == BASE:
-        return list(variant.steps)
-    return [*_steps_from_base(recipe, variant.start), *variant.steps]
+    steps, start = recipe.variants[name].steps, recipe.start_of(name)
+    if start == recipe.base.variant:
+        return list(steps)
+    return [*_steps_from_base(recipe, start), *steps]
 
 
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:
@@ -267,7 +274,7 @@ def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> No
 
 def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built, root: str) -> None:
     """Writes the measurements and the gates' verdicts into the manifests. Each manifest is written once."""
-    stored = {name: context.store.manifest(recipe.task, name) for name in {root, BASE, *recipe.variants}}
+    stored = {name: context.store.manifest(recipe.task, name) for name in {root, recipe.base.variant, *recipe.variants}}
     measured = {name: found.added_to(manifest) for name, manifest in stored.items()}
     for name, variant in recipe.variants.items():
         if variant.gate is not None:

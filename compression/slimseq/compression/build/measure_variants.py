@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from slimseq.compression.build.recipe import BASE, TestSet
+from slimseq.compression.build.recipe import TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import EXPORTS
@@ -83,7 +83,8 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
     """Runs missing measurements, and returns what they and earlier ones of this build found."""
     recipe = workspace.recipe
     done = Measurements(workspace.folder / "measurements.json")
-    names = [BASE, *(name for name in digests if name != BASE)]
+    base = recipe.base.variant
+    names = [base, *(name for name in digests if name != base)]
     for name in names:
         # Quality is measured on the default runtime.
         _export(context, recipe.task, name, "onnx")
@@ -115,7 +116,7 @@ def warn_of_useless_base(workspace: BuildWorkspace, context: Context, root: str)
     if not has_gate or not recipe.data.test:
         return
     test = recipe.data.test[0]
-    _export(context, recipe.task, BASE, "onnx")
+    _export(context, recipe.task, recipe.base.variant, "onnx")
     options = EvaluateOptions(
         dataset=workspace.path(test.data),
         split=test.split,
@@ -124,7 +125,7 @@ def warn_of_useless_base(workspace: BuildWorkspace, context: Context, root: str)
         generation=test.generation,
         threads=THREADS,
     )
-    scores = evaluate_variants(context, recipe.task, [BASE], options).scores[root]
+    scores = evaluate_variants(context, recipe.task, [recipe.base.variant], options).scores[root]
     score = next(each for each in scores if each.metric == PRIMARY_METRIC[recipe.task])
     warning = baseline_warning(recipe.task, root, score, is_base=True)
     if warning is not None:

@@ -26,7 +26,7 @@ from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import NAME_PATTERN, Task
 from slimseq.models_store.model_folder import read_regular
 
-# Name of the variant that the base of a recipe becomes.
+# Name of the variant that the base of a recipe becomes, unless the recipe names another.
 BASE = "original"
 # Keys that a step may have beside the options of its technique: its data, in place of the recipe's.
 STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "exclude", "seed")
@@ -124,8 +124,8 @@ class RecipeStep(RecipePart):
 class RecipeVariant(RecipePart):
     """A variant: what it starts from and the steps from there."""
 
-    start: Name = Field(default=BASE, alias="from")
-    """Variant to start from."""
+    start: Name | None = Field(default=None, alias="from")
+    """Variant to start from. By default the base."""
     steps: list[RecipeStep] = Field(min_length=1)
     """Techniques to apply, in this order."""
     gate: Gate | None = None
@@ -143,6 +143,10 @@ class RecipeBase(RecipePart):
     """`train` steps. Without `import`, the first one makes a new model."""
     keep: bool = False
     """Whether to use an original that is in the store already, as it is."""
+    variant: Name = BASE
+    """Name of the original in the store."""
+    digest: str | None = None
+    """Digest that an original to keep must have. By default any."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> "RecipeBase":
@@ -173,9 +177,13 @@ class Recipe(RecipePart):
     benchmark: bool = True
     """Whether to measure the speed of the variants."""
 
+    def start_of(self, name: str) -> str:
+        """Returns the variant that a variant starts from."""
+        return self.variants[name].start or self.base.variant
+
     def order(self) -> list[str]:
         """Returns the variants' names, each after what it starts from."""
-        graph = {name: [variant.start] for name, variant in self.variants.items()}
+        graph = {name: [self.start_of(name)] for name in self.variants}
         return [name for name in TopologicalSorter(graph).static_order() if name in self.variants]
 
     def requires(self) -> set[str]:
@@ -209,12 +217,14 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check(recipe: Recipe, file: str) -> None:
     """Checks what a schema cannot: names that refer to each other, and the options of every technique."""
-    if BASE in recipe.variants:
-        raise BadRecipe(f"{file}: variants.{BASE}: the base has that name")
-    for name, variant in recipe.variants.items():
-        if variant.start != BASE and variant.start not in recipe.variants:
-            known = ", ".join([BASE, *recipe.variants])
-            raise BadRecipe(f"{file}: variants.{name}.from: there is no variant {variant.start!r}; there are {known}")
+    base = recipe.base.variant
+    if base in recipe.variants:
+        raise BadRecipe(f"{file}: variants.{base}: the base has that name")
+    for name in recipe.variants:
+        start = recipe.start_of(name)
+        if start != base and start not in recipe.variants:
+            known = ", ".join([base, *recipe.variants])
+            raise BadRecipe(f"{file}: variants.{name}.from: there is no variant {start!r}; there are {known}")
     try:
         recipe.order()
     except CycleError as error:
@@ -298,7 +308,7 @@ def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:
 def import_options(recipe: Recipe) -> ImportOptions:
     """Returns the options with which the recipe's base is imported."""
     check_names([ImportOptions], list(recipe.base.options))
-    return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": BASE})
+    return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": recipe.base.variant})
 
 
 def shipped_recipe(name: str) -> Path:

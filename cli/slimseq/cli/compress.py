@@ -1,0 +1,114 @@
+"""`compress`: the command that decides how a model gets smaller."""
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from slimseq.cli.applying import find_variant
+from slimseq.cli.arguments import TechniqueOptions, WorkersOption, command_line
+from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.source import import_source, open_original, stored_name
+from slimseq.compression.context import Context
+from slimseq.compression.errors import GateFailed
+from slimseq.compression.importing.importing import ImportOptions
+from slimseq.compression.options import COMMON
+from slimseq.compression.report.number_format import bounded
+from slimseq.models_store.manifest import Task
+
+if TYPE_CHECKING:
+    from slimseq.compression.compress.compress import Compressed
+
+OfFolder = "of a model folder, or of a model of a hub"
+TaskOption = Annotated[Task | None, Parameter(group=COMMON, help=f"Task {OfFolder}.")]
+LanguagesOption = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--language", group=COMMON, help=f"Language code {OfFolder}. Twice for translation: source, then target."
+    ),
+]
+
+
+def compress_command(
+    source: str,
+    /,
+    *,
+    options: CompressOptions = CompressOptions(),
+    task: TaskOption = None,
+    languages: LanguagesOption = None,
+    workers: WorkersOption = 1,
+    shared: TechniqueOptions = TechniqueOptions(),
+) -> None:
+    """Make smaller variants of a model within a time, and choose the best one that keeps enough quality.
+
+    Give a model, a file of pairs and a bar. The command tries int8, other search settings and other shapes of layers,
+    trains the best of them, and measures everything as it will be served. It ends with the variants of which no other
+    is both better and faster, one of them chosen, with pictures and a recipe.
+
+    The same command goes on after an interruption. Exit code 2 says that no variant keeps the bar.
+
+    Args:
+        source: A variant such as translation/portuguese, a model folder, a hub id such as google-t5/t5-small, or
+            firefox:en-pt.
+    """
+    import_module("torch")
+    from slimseq.compression.compress.compress import compress
+
+    options.check()
+    context = shared.writing(shared.seed, shared.device, shared.force, workers)
+    known = stored_name(source)
+    if known is not None:
+        task, variant = known
+        find_variant(context, task, variant, may_copy=shared.named_store is None)
+    else:
+        name = options.name or "original"
+        imported = ImportOptions(task=task, variant=name, languages=languages)
+        task, variant = import_source(context, source, imported)
+    open_original(context, task, variant)
+    folder = options.folder or Path(".slimseq") / f"compress-{task}-{options.name or variant}"
+    with context.working(f"compress {task}/{variant}"):
+        found = compress(context, task, variant, options, folder)
+    if shared.as_json:
+        sys.stdout.write(json.dumps(summary(found), ensure_ascii=False) + "\n")
+    else:
+        shared.show(None, *lines(context, found))
+    if found.chosen is None:
+        raise GateFailed(f"no variant of {task}/{variant} is shown to keep {options.keep:g}: {found.reason}")
+
+
+def summary(found: "Compressed") -> dict[str, object]:
+    """Returns the result for machines, which is one line."""
+    return {
+        "chosen": found.chosen,
+        "reason": found.reason,
+        "front": [point.record() for point in found.front],
+        "task": found.task.value,
+        "original": found.original,
+        "folder": str(found.folder),
+        "seconds": found.seconds,
+        "remarks": list(found.remarks),
+    }
+
+
+def lines(context: Context, found: "Compressed") -> list[str | Table]:
+    """Returns the front as a table, why one variant was chosen, and what to do next."""
+    table = Table("", "variant", "what it is", "MB", "tokens/s", "speed-up", "quality kept", "keeps the bar")
+    for point in found.front:
+        table.add_row(
+            "chosen" if point.is_chosen else "",
+            point.variant,
+            point.title,
+            f"{point.bytes / 1e6:.1f}",
+            f"{point.tokens_per_second:,.0f}",
+            f"{point.speed_up:.2f}",
+            bounded(point.retention, point.interval),
+            "yes" if point.keeps else "not shown",
+        )
+    following: list[str | Table] = [f"Pictures and recipe: {found.folder}", *found.remarks, found.reason]
+    if found.chosen is not None:
+        following.append(f"Next, serve it: {command_line(context, 'serve')}")
+    return [table, *following]

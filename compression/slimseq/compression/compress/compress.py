@@ -1,0 +1,198 @@
+"""`compress`: makes smaller variants of a model within a time, and chooses the best one that keeps enough quality.
+
+The stages are one after the other: data, int8, the search settings, shapes of layers with their trainings, and then the
+choice among all candidates. Each stage writes what it found into the run's folder, so that the same command goes on
+after an interruption. What is published, and the recipe that repeats it, are made by `build`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
+from slimseq.evaluation.choice import halves
+
+from slimseq.compression.compress.candidate import Candidate, FrontPoint
+from slimseq.compression.compress.checks import check_room
+from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.front import choose_front
+from slimseq.compression.compress.measuring import Judge, dev_outputs, seconds_of_a_pair
+from slimseq.compression.compress.publish_front import publish_front
+from slimseq.compression.compress.run import CHOOSING, Run
+from slimseq.compression.compress.run_data import RunData, read_data, write_examples
+from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.time_plan import DECODING_SHARE, TimePlan
+from slimseq.compression.compress.unlabelled import label_with_original
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters, GateFailed
+from slimseq.evaluation.bootstrap import retention
+from slimseq.evaluation.significance import MIN_SAMPLES
+from slimseq.inference.models.configuration import read_config
+from slimseq.inference.models.marian_student import ACTIVATION_SCALES
+from slimseq.models_store.manifest import Task
+
+# Share of the time that the original's outputs on dev data may take. All candidates together take about three times as
+# long, since each is faster than the original.
+DEV_SHARE = 0.04
+# Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
+# for the shape and the weights.
+DECODING_TOLERANCE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The result of a run: the front, from the most to the least quality, and why one variant was chosen."""
+
+    task: Task
+    original: str
+    front: tuple[FrontPoint, ...]
+    chosen: str | None
+    reason: str
+    remarks: tuple[str, ...]
+    folder: Path
+    seconds: float
+
+
+def compress(context: Context, task: Task, variant: str, options: CompressOptions, folder: Path) -> Compressed:
+    """Runs all stages, publishes the front and returns it.
+
+    Args:
+        context: of the user's store, which holds the original.
+        task: of the original.
+        variant: name of the original.
+        options: the bar, the time and the data.
+        folder: of the run.
+
+    Raises:
+        BadParameters, BadData: the options or the data cannot be used; nothing was made.
+        GateFailed: the int8 model already misses the bar.
+    """
+    options.check()
+    found = RunFolder(folder)
+    with found.opened():
+        run = _begin(context, task, variant, options, found)
+        candidates = _candidates_without_training(run)
+        _check_bar(run, candidates[0])
+        decoding = _find_decoding(run, candidates[0])
+        candidates += _with_decoding(candidates, decoding)
+        shapes = find_shape_candidates(run, decoding.settings)
+        candidates += shapes.candidates
+        choice = choose_front(run, candidates)
+        remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
+        publish_front(run, candidates, choice, remarks)
+        return Compressed(
+            task=task,
+            original=variant,
+            front=choice.front,
+            chosen=choice.chosen,
+            reason=choice.reason,
+            remarks=remarks,
+            folder=folder,
+            seconds=round(found.seconds, 1),
+        )
+
+
+def _begin(context: Context, task: Task, variant: str, options: CompressOptions, folder: RunFolder) -> Run:
+    """Reads the data, checks everything that can be checked before work begins, and opens the run's own store."""
+    original = context.store.manifest(task, variant)
+    plan = TimePlan(options.seconds, lambda: folder.seconds)
+    check_room(original, folder.path)
+    judge = Judge(task, options.metric_for(task), options.scorer)
+    train, dev = list(options.train), list(options.dev)
+    if options.unlabelled:
+        train = [label_with_original(context, original, options.unlabelled, folder, plan)]
+    data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
+    pair_seconds = folder.find(
+        "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
+    )
+    data = _affordable(data, pair_seconds, plan)
+    choosing_half, _ = halves(len(data.dev), context.seed)
+    choosing = tuple(data.dev[index] for index in choosing_half)
+    write_examples(folder.path / CHOOSING, choosing)
+    prefix = options.name or ("" if variant == "original" else variant)
+    run = Run(context, options, original, data, choosing, judge, folder, plan, prefix)
+    run.prepare_store()
+    return run
+
+
+def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
+    """Returns the data with as many dev pairs as there is time to measure on.
+
+    Raises:
+        BadParameters: the time is too short for the fewest pairs that a choice needs.
+    """
+    count = int(DEV_SHARE * plan.within / pair_seconds)
+    least = 2 * MIN_SAMPLES
+    if count < least:
+        needed = least * pair_seconds / DEV_SHARE / 60
+        raise BadParameters(
+            f"--within {plan.within / 60:g}m is too short: the original takes {pair_seconds:.2f} s for a dev pair, and "
+            f"a choice needs at least {least} of them; give at least {needed:.0f}m"
+        )
+    return replace(data, dev=data.dev[:count])
+
+
+def _candidates_without_training(run: Run) -> list[Candidate]:
+    """Returns the int8 model, and the int4 model where the smallest is wanted."""
+    config = read_config(run.context.store.folder(run.original.task, run.original.variant))
+    scheme = "int8-published" if ACTIVATION_SCALES in config else "int8-dynamic"
+    found = [Candidate(run.name("quantized"), "int8", ({"quantize": {"scheme": scheme}},))]
+    if run.options.aim == "smallest":
+        found.append(Candidate(run.name("int4"), "int4", ({"quantize": {"scheme": "int4-blocks"}},)))
+    for candidate in found:
+        run.make(candidate)
+    return found
+
+
+def _check_bar(run: Run, quantized: Candidate) -> None:
+    """Ends the run where the int8 model surely misses the bar: everything else is made from it.
+
+    Raises:
+        GateFailed: the upper bound of its retention on the choosing half is below the bar.
+    """
+    original, int8 = run.original, run.store.manifest(run.original.task, quantized.name)
+    outputs = [dev_outputs(run.own_context, run.folder, run.store, each, run.data.dev) for each in (original, int8)]
+    reference, found = (run.judge.statistics(run.data.dev, each) for each in outputs)
+    kept = retention(found, reference)
+    if kept is None:
+        raise BadParameters(
+            f"the original scores 0 by {run.judge.name} on the dev pairs: check that they are of its task and languages"
+        )
+    share, (_, high) = kept
+    if high < run.options.keep:
+        raise GateFailed(
+            f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "
+            f"--keep {run.options.keep:g}: every variant is made from it; lower the bar"
+        )
+
+
+def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
+    """Finds the search settings that the model needs, on the choosing half."""
+    tolerance = DECODING_TOLERANCE_SHARE * (1 - run.options.keep)
+    record = run.folder.find(
+        "decoding",
+        lambda: find_decoding(
+            run.own_context,
+            run.original.task,
+            quantized.name,
+            run.choosing,
+            tolerance=tolerance,
+            seconds=run.plan.part(DECODING_SHARE),
+        ).record(),
+    )
+    return DecodingChoice.from_record(record)
+
+
+def _with_decoding(candidates: Sequence[Candidate], decoding: DecodingChoice) -> list[Candidate]:
+    """Returns the candidates with the search settings that were found; none if the original has them already."""
+    if not decoding.settings:
+        return []
+    return [
+        Candidate(
+            f"{each.name}-{decoding.name}",
+            f"{each.title}, {decoding.title}",
+            (*each.steps, {"decode": dict(decoding.settings)}),
+        )
+        for each in candidates
+    ]

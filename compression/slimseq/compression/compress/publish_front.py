@@ -1,0 +1,126 @@
+"""Publishes the front of a run: the recipe that repeats it, the variants with what was measured, and the pictures."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from slimseq.evaluation.choice import halves
+
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.build.build import build
+from slimseq.compression.build.recipe import read_recipe
+from slimseq.compression.compress.candidate import Candidate, FrontPoint
+from slimseq.compression.compress.front import Front
+from slimseq.compression.compress.measuring import dev_outputs
+from slimseq.compression.compress.run import Run
+from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
+from slimseq.compression.measure_speed import record_speeds
+from slimseq.evaluation.dataset_files import DatasetSample
+from slimseq.evaluation.gate import confirmed_verdict
+from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.recording import add_scores
+from slimseq.evaluation.run import Tally, evaluate
+from slimseq.inference.generator import TextOutput, runtimes_for
+from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import Manifest
+from slimseq.models_store.measurements import QualityScore
+
+RECIPE = "compress.yaml"
+# Name and split of held-out pairs in the manifests.
+HELD_OUT, SPLIT = "held-out", "dev"
+
+
+def publish_front(run: Run, candidates: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> None:
+    """Writes the recipe, lets `build` publish the variants of the front, and records what was measured of them."""
+    names = [point.variant for point in front.front]
+    published = [candidate for candidate in candidates if candidate.name in names]
+    path = run.folder.path / RECIPE
+    write_text(path, recipe_text(run, published, front, remarks))
+    build(run.context, read_recipe(path), run.folder.path, run.build_folder, measure=False)
+    scores = _scores(run, published)
+    for point in front.front:
+        _record(run, point, scores[point.variant])
+    store, task = run.context.store, run.original.task
+    record_speeds(run.context, [store.manifest(task, name) for name in names], front.speeds)
+    for test in run.options.test:
+        found = evaluate_variants(run.context, task, names, EvaluateOptions(dataset=test), will_be_recorded=True)
+        record_scores(run.context, found, list(found.scores))
+
+
+def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> str:
+    """Returns the recipe of the front, as YAML with a comment that says how it was found."""
+    gate = {"retention": run.options.keep}
+    if run.options.scorer is None:
+        gate |= {"metric": run.judge.metric}
+    passed = {point.variant for point in front.front if point.keeps}
+    record = run.recipe_record(published, dict.fromkeys(passed, gate))
+    record["description"] = (
+        f"Found by compress --keep {run.options.keep:g} --within {run.options.within} --aim {run.options.aim}. "
+        f"{front.reason}. {' '.join(remarks)}"
+    )
+    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=118)
+
+
+def _scores(run: Run, published: Sequence[Candidate]) -> dict[str, list[QualityScore]]:
+    """Returns the scores of variants on the confirming half, for their manifests."""
+    _, confirming = halves(len(run.data.dev), run.context.seed)
+    manifests = {each.variant: each for each in [run.original, *(run.make(each) for each in published)]}
+    tallies = {
+        name: _tally(run, manifest, [int(index) for index in confirming]) for name, manifest in manifests.items()
+    }
+    names = [Path(name).name for name in run.data.dev_files]
+    sample = DatasetSample(
+        HELD_OUT if run.data.is_held_out else " + ".join(names),
+        SPLIT,
+        tuple(run.data.dev[index] for index in confirming),
+    )
+    evaluation = evaluate(
+        run.original.task,
+        sample,
+        # Nothing is generated again: all outputs are there.
+        {name: lambda _: [] for name in manifests},
+        references=dict.fromkeys(manifests, run.original.variant),
+        tallies=tallies,
+    )
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        name: evaluation.quality_scores(
+            name,
+            runtime=runtimes_for(run.store, manifest)[0].name,
+            cpu_flags=cpu_flags(),
+            measured_at=measured_at,
+            generation=manifest.generation.options().model_dump()
+            | {"prefix": manifest.generation.prefix, "max_input_tokens": manifest.generation.max_input_tokens},
+            reference=run.original.digest,
+        )
+        for name, manifest in manifests.items()
+    }
+
+
+def _tally(run: Run, manifest: Manifest, indices: Sequence[int]) -> Tally:
+    texts = dev_outputs(run.own_context, run.folder, run.store, manifest, run.data.dev)
+    outputs = {
+        place: TextOutput(texts[index], "eos", input_tokens=0, output_tokens=0, truncated=False)
+        for place, index in enumerate(indices)
+    }
+    return Tally(outputs)
+
+
+def _record(run: Run, point: FrontPoint, scores: Sequence[QualityScore]) -> None:
+    """Adds scores and the verdict to the manifest of a published variant, and writes its card again."""
+    store, task = run.context.store, run.original.task
+    verdict = confirmed_verdict(
+        metric=run.judge.name,
+        dataset=scores[0].dataset,
+        limit=run.options.keep,
+        retention=point.retention,
+        interval=point.interval,
+        is_confirmed=point.keeps,
+    )
+    manifest = store.manifest(task, point.variant)
+    # Agreement with the original's own outputs is no quality, so that no score is recorded for it.
+    if not run.data.is_agreement:
+        add_scores(store, manifest, scores)
+    store.update_manifest(manifest, lambda current: current.model_copy(update={"gate": verdict}))
+    write_card(store.folder(task, point.variant), store.manifest(task, point.variant))

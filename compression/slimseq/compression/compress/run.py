@@ -1,0 +1,108 @@
+"""The state of one run of `compress`: what it compresses, on what data, in which time, and how it makes candidates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slimseq.compression.artifacts.copies import copy_artifact
+from slimseq.compression.build.build import STEPS
+from slimseq.compression.build.recipe import Recipe
+from slimseq.compression.build.steps import BuildWorkspace
+from slimseq.compression.compress.candidate import Candidate
+from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.measuring import Judge
+from slimseq.compression.compress.run_data import RunData
+from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.time_plan import TimePlan
+from slimseq.compression.context import Context
+from slimseq.evaluation.dataset_files import Example
+from slimseq.models_store.manifest import Manifest
+from slimseq.models_store.store import Store
+
+# Folder of the build, below the run's folder, which is the folder of its data.
+BUILD = "build"
+# The file of the choosing half of the dev pairs, on which trainings measure their loss too.
+CHOOSING = "choosing.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, after its data was read and the original was verified."""
+
+    context: Context
+    """Context of the user's store."""
+    options: CompressOptions
+    original: Manifest
+    data: RunData
+    choosing: tuple[Example, ...]
+    """The half of the dev pairs that chooses. Trainings measure their loss on it."""
+    judge: Judge
+    folder: RunFolder
+    plan: TimePlan
+    prefix: str
+
+    @property
+    def store(self) -> Store:
+        """The run's own store, of the original and all candidates."""
+        return Store(self.build_folder / STEPS)
+
+    @property
+    def build_folder(self) -> Path:
+        """The folder of the build that makes the candidates: finished steps and checkpoints."""
+        return self.folder.path / BUILD
+
+    @property
+    def own_context(self) -> Context:
+        return replace(self.context, store=self.store, may_replace=True)
+
+    def name(self, ending: str) -> str:
+        """Returns the name of a variant."""
+        return f"{self.prefix}-{ending}" if self.prefix else ending
+
+    def prepare_store(self) -> None:
+        """Copies the original into the run's own store, unless it is there."""
+        known = {each.variant: each.digest for each in self.store.manifests(self.original.task)}
+        if known.get(self.original.variant) != self.original.digest:
+            copy_artifact(self.context.store, self.store, self.original)
+
+    def recipe(self, candidates: Sequence[Candidate], gates: Mapping[str, Any] | None = None) -> Recipe:
+        """Returns the recipe that makes candidates from the original."""
+        return Recipe.model_validate(self.recipe_record(candidates, gates))
+
+    def recipe_record(self, candidates: Sequence[Candidate], gates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Returns a recipe as YAML has it. `gates` has the gate of a variant by its name."""
+        variants: dict[str, Any] = {}
+        for candidate in candidates:
+            variants[candidate.name] = {"steps": [dict(step) for step in candidate.steps]}
+            gate = (gates or {}).get(candidate.name)
+            if gate is not None:
+                variants[candidate.name]["gate"] = gate
+        return {
+            "name": f"compress-{self.prefix or self.original.variant}",
+            "task": self.original.task.value,
+            "seed": self.context.seed,
+            "base": {"keep": True, "variant": self.original.variant, "digest": self.original.digest},
+            "data": {
+                "train": [_absolute(name) for name in self.data.train],
+                "calibration": [self.data.calibration.name],
+                "dev": [CHOOSING],
+                "exclude": [_absolute(name) for name in self.data.exclude],
+                "test": [_absolute(name) for name in self.options.test],
+            },
+            "variants": variants,
+        }
+
+    def make(self, candidate: Candidate) -> Manifest:
+        """Makes a candidate in the run's own store, unless it is there already."""
+        recipe = self.recipe([candidate])
+        workspace = BuildWorkspace(recipe, self.own_context, self.folder.path, self.build_folder)
+        return workspace.run(candidate.name, self.original.variant, recipe.variants[candidate.name].steps)
+
+
+def _absolute(name: str) -> str:
+    """Returns the path of a data file, or of both files of parallel text; a name of a hub data set stays."""
+    parts = [name] if Path(name).exists() else name.split(":")
+    if not all(Path(part).exists() for part in parts):
+        return name
+    return ":".join(str(Path(part).resolve()) for part in parts)

@@ -1,0 +1,182 @@
+"""The data of a run of `compress`: what it learns from, and what it chooses and confirms on.
+
+Without `--dev`, some pairs of `--data` are held out by the seed. Pairs that have a near duplicate among the training
+pairs are not held out: a model that learned one of them would know the other.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimseq.compression.compress.near_duplicates import near_duplicates
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadData
+from slimseq.compression.held_out import MIN_PAIRS, check_held_out, check_not_trained_on, hashes_of
+from slimseq.compression.train.data.training_data import read_examples
+from slimseq.evaluation.dataset_files import Example
+from slimseq.inference.text.language import foreign_language, language_name
+from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import Manifest
+
+MIN_TRAINING_PAIRS = 200
+# Share of the pairs that is held out, and the least and greatest number of them. Half of them confirm the choice: with
+# 1,000 pairs, the retention of a close variant is known to about half a percent.
+HELD_OUT_SHARE = 0.2
+HELD_OUT_PAIRS = range(100, 2001)
+# Pairs are drawn as candidates for every pair to hold out, since some have near duplicates.
+DRAWN_FOR_EACH = 2
+# Pairs for calibration: importance, fits and probes.
+CALIBRATION_PAIRS = 512
+# Texts from the start of the data whose language is detected.
+DETECTED_TEXTS = 50
+# Files in the folder of a run.
+DEV, CALIBRATION = "dev.jsonl", "calibration.jsonl"
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run. `dev` is read already, and shuffled by the seed."""
+
+    train: tuple[str, ...]
+    """Files of training pairs."""
+    calibration: Path
+    dev_files: tuple[str, ...]
+    dev: tuple[Example, ...]
+    is_held_out: bool
+    """Whether dev pairs were taken from the training files, which must leave them out."""
+    is_agreement: bool = False
+    """Whether the targets are outputs of the original, so that a score is agreement and not quality."""
+
+    @property
+    def exclude(self) -> list[str]:
+        """Files whose sources the training leaves out."""
+        return list(self.dev_files) if self.is_held_out else []
+
+    @property
+    def in_words(self) -> str:
+        """One sentence for the model card."""
+        kind = "agreement with the original" if self.is_agreement else "quality"
+        if self.is_held_out:
+            return (
+                f"Its {kind} was measured on {len(self.dev):,} pairs that were held out of the training data at random "
+                "and have no near duplicates in it."
+            )
+        names = ", ".join(Path(name).name for name in self.dev_files)
+        return f"Its {kind} was measured on {len(self.dev):,} pairs of {names}."
+
+
+def read_data(
+    context: Context, manifest: Manifest, train: Sequence[str], dev: Sequence[str], folder: Path, *, is_agreement: bool
+) -> RunData:
+    """Reads and checks all data, holds dev pairs out if no dev file is named, and draws calibration pairs.
+
+    Args:
+        context: its seed decides what is held out.
+        manifest: of the original.
+        train: files of training pairs.
+        dev: files of held-out pairs; empty if some training pairs are to be held out.
+        folder: of the run, for the files that are written.
+        is_agreement: whether the targets are outputs of the original.
+
+    Raises:
+        BadData: there are too few pairs, they are of other languages than the model, or dev pairs are in the training
+            data or were trained on.
+        DatasetUnavailable: a dev file cannot be read.
+    """
+    with context.working("Reading the data"):
+        examples = _distinct(read_examples(manifest.task, train))
+        if len(examples) < MIN_TRAINING_PAIRS:
+            raise BadData(
+                f"--data has {len(examples):,} different pairs; compress needs at least {MIN_TRAINING_PAIRS}, to "
+                "measure on some and to learn from the others"
+            )
+        _check_languages(manifest, examples)
+        random.Random(context.seed).shuffle(examples)
+        if dev:
+            held_out = _read_dev(context, manifest, dev, examples)
+            dev_files, rest = tuple(dev), examples
+        else:
+            held_out = _hold_out(examples)
+            sources = {example.source for example in held_out}
+            rest = [example for example in examples if example.source not in sources]
+            dev_files = (str(folder / DEV),)
+            write_examples(folder / DEV, held_out)
+        write_examples(folder / CALIBRATION, rest[:CALIBRATION_PAIRS])
+    return RunData(
+        train=tuple(train),
+        calibration=folder / CALIBRATION,
+        dev_files=dev_files,
+        dev=tuple(held_out),
+        is_held_out=not dev,
+        is_agreement=is_agreement,
+    )
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """Writes pairs as JSON lines, as every command reads them."""
+    lines = []
+    for example in examples:
+        row = {"source": example.source, "target": example.target}
+        row |= {"prefix": example.prefix} if example.prefix is not None else {}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))
+
+
+def _distinct(examples: Iterable[Example]) -> list[Example]:
+    """Returns the first example of each source, without those that have no source or no target."""
+    found: dict[str, Example] = {}
+    for example in examples:
+        if example.source and example.target:
+            found.setdefault(example.source, example)
+    return list(found.values())
+
+
+def _check_languages(manifest: Manifest, examples: Sequence[Example]) -> None:
+    """Refuses data whose first texts are clearly in other languages than those of the model."""
+    if manifest.generation.language_tokens:
+        return
+    first = examples[:DETECTED_TEXTS]
+    for side, language in zip(("source", "target"), (manifest.languages[0], manifest.languages[-1]), strict=True):
+        found = foreign_language(" ".join(getattr(each, side) for each in first), language)
+        if found:
+            raise BadData(
+                f"the {side}s of --data seem to be in {found}; {manifest.task}/{manifest.variant} is for "
+                f"{language_name(language)} there"
+            )
+
+
+def _read_dev(context: Context, manifest: Manifest, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+    """Reads dev files, and checks that their pairs are new and enough."""
+    known = hashes_of(each.source for each in training)
+    found: list[Example] = []
+    for name in names:
+        check_not_trained_on(context, {manifest.variant: manifest}, name)
+        examples = read_examples(manifest.task, [name], split="validation")
+        check_held_out(context, name, [each.source for each in examples], known)
+        found += examples
+    found = _distinct(found)
+    if len(found) < 2 * MIN_PAIRS:
+        raise BadData(
+            f"--dev has {len(found)} different pairs; one half chooses and the other half confirms, so that at least "
+            f"{2 * MIN_PAIRS} are needed"
+        )
+    random.Random(context.seed).shuffle(found)
+    return found
+
+
+def _hold_out(examples: Sequence[Example]) -> list[Example]:
+    """Returns pairs to hold out, from the start of the shuffled examples, without near duplicates among the others."""
+    share = round(HELD_OUT_SHARE * len(examples))
+    wanted = min(max(share, HELD_OUT_PAIRS[0]), HELD_OUT_PAIRS[-1])
+    drawn = examples[: min(DRAWN_FOR_EACH * wanted, len(examples) // 2)]
+    others = (each.source for each in examples[len(drawn) :])
+    known = near_duplicates([each.source for each in drawn], others)
+    new = [example for index, example in enumerate(drawn) if index not in known]
+    if len(new) < 2 * MIN_PAIRS:
+        raise BadData(
+            f"only {len(new)} of {len(drawn):,} drawn pairs have no near duplicate in --data, which is too few to "
+            "measure on: name held-out pairs with --dev"
+        )
+    return new[:wanted]

@@ -1,0 +1,61 @@
+"""Opens what `compress` is to compress: a variant of the store, a model folder, a model of a hub or of Firefox."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
+from slimseq.models_store.lineage import is_root
+from slimseq.models_store.manifest import Manifest, Task
+
+
+def stored_name(source: str) -> tuple[Task, str] | None:
+    """Returns the task and the name of a source that is a variant of a store, such as `translation/portuguese`."""
+    task, slash, variant = source.partition("/")
+    if slash and task in {each.value for each in Task}:
+        return Task(task), variant
+    return None
+
+
+def import_source(context: Context, source: str, options: ImportOptions) -> tuple[Task, str]:
+    """Imports a source that is no variant of a store; returns its task and its name in the store.
+
+    A source that is in the store already, from an interrupted run, is not imported again.
+
+    Raises:
+        BadSource, BadParameters: it cannot be imported, or its name is taken by another model.
+    """
+    task = find_task(source, options)
+    if options.variant in context.store.variants(task):
+        first = context.store.manifest(task, options.variant).lineage[0]
+        if first.technique == "import" and first.parameters.get("source") == _recorded(source):
+            return task, options.variant
+    with context.store.claim(task, options.variant):
+        import_model(context, source, replace(options, export=True))
+    return task, options.variant
+
+
+def open_original(context: Context, task: Task, variant: str) -> Manifest:
+    """Verifies the model to compress, and checks that every step works for its family.
+
+    Raises:
+        BadParameters: it was made from another variant, it holds no safetensors, or it samples.
+        UnknownVariant, InvalidArtifact, CorruptArtifact: it cannot be read.
+    """
+    manifest = context.store.verify(task, variant)
+    if not is_root(manifest):
+        parent = manifest.reference.variant if manifest.reference is not None else "another model"
+        raise BadParameters(
+            f"{task}/{variant} was made from {parent}, and compress starts from an original: name that one"
+        )
+    if not manifest.has_format("safetensors"):
+        raise BadParameters(f"{task}/{variant} has no safetensors to start from")
+    if manifest.generation.do_sample:
+        raise BadParameters(f"{task}/{variant} draws its tokens at random, so that its outputs cannot be compared")
+    return manifest
+
+
+def _recorded(source: str) -> str:
+    """Returns how the lineage of an import names a source: a folder without the folders above it."""
+    return Path(source).name if Path(source).is_dir() else source

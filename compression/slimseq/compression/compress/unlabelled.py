@@ -1,0 +1,51 @@
+"""Targets for texts without targets: the original's own outputs.
+
+What is measured on them is agreement with the original, and not quality.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slimseq.compression.compress.measuring import seconds_of_a_pair
+from slimseq.compression.compress.run_data import MIN_TRAINING_PAIRS, write_examples
+from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.time_plan import TimePlan
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadData
+from slimseq.compression.train.data.training_data import read_unlabelled
+from slimseq.compression.train.sequence_level import teacher_outputs
+from slimseq.models_store.manifest import Manifest
+
+LABELLED = "labelled.jsonl"
+# Share of the time that the original may write targets.
+LABELLING_SHARE = 0.15
+
+
+def label_with_original(
+    context: Context, original: Manifest, names: Sequence[str], folder: RunFolder, plan: TimePlan
+) -> str:
+    """Writes a file of texts with the original's outputs as targets, and returns its path.
+
+    As many texts are taken, in the order of the seed, as there is time for.
+
+    Raises:
+        BadData: there are too few texts.
+        BadParameters: the time is too short for the fewest.
+    """
+    path = folder.path / LABELLED
+    if path.exists():
+        return str(path)
+    examples = read_unlabelled(original.task, names)
+    if len(examples) < MIN_TRAINING_PAIRS:
+        raise BadData(f"--unlabelled has {len(examples):,} texts; compress needs at least {MIN_TRAINING_PAIRS}")
+    random.Random(context.seed).shuffle(examples)
+    text_seconds = folder.find(
+        "seconds_of_a_text", lambda: seconds_of_a_pair(context, context.store, original, examples)
+    )
+    count = folder.find("labelled", lambda: int(plan.part(LABELLING_SHARE) / text_seconds))
+    examples = examples[: max(count, MIN_TRAINING_PAIRS)]
+    beams = original.generation.num_beams
+    outputs = teacher_outputs(context, original.task, original.variant, examples, folder.path, beams)
+    write_examples(path, (replace(each, origin=None) for each in outputs))
+    return str(path)
