@@ -23,6 +23,9 @@ class FrontVariant(Record):
     """A variant of a front, as the run measured it."""
 
     variant: str
+    digest: Digest | None = Field(
+        default=None, description="Digest of the artifact that was measured. None if unknown."
+    )
     title: str = Field(description="What it is, in a few words.")
     bytes: int = Field(ge=0)
     tokens_per_second: float = Field(ge=0)
@@ -54,10 +57,10 @@ class Front(Record):
     within: str
     samples: int = Field(ge=1, description="Held-out pairs that confirmed the choice.")
     variants: list[FrontVariant]
-    structures: list[StructureWorth] = []
+    structures: list[StructureWorth] = Field(default=[])
     chosen: str | None
     reason: str
-    remarks: list[str] = []
+    remarks: list[str] = Field(default=[])
     measured_at: str = Field(description="ISO 8601 date and time, UTC.")
 
 

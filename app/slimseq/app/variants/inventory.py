@@ -19,9 +19,11 @@ from slimseq.app.serving.selection.catalogue import StoreContent, format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.language_pairs import Pair, own_pair
 from slimseq.app.variants.figures import Figures
+from slimseq.app.variants.fronts import stored_fronts
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
+    CompressFront,
     DatasetInfo,
     Detail,
     HostInfo,
@@ -64,9 +66,10 @@ class Inventory:
         self._live = live
         self._pool = pool
         self._version = version
-        # The figures that were computed, and the content of the store for which they are right.
-        self._figures_content: StoreContent | None = None
+        # The figures and fronts that were computed, and the content of the store for which they are right.
+        self._shown_content: StoreContent | None = None
         self._figures_by_task: dict[Task, Figures] = {}
+        self._fronts_by_task: dict[Task, list[CompressFront]] = {}
 
     def variants(self) -> VariantList:
         figures = {task: self._figures(task) for task in Task}
@@ -75,7 +78,8 @@ class Inventory:
             self._summary(entry, figures[entry.task], left_out[entry.task]) for entry in self._catalogue.entries()
         ]
         pairs = [self._pair(task, pair) for task in Task for pair in self._chooser.defaults.pairs(task)]
-        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained())
+        fronts = [front for task in Task for front in self._fronts(task)]
+        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained(), fronts=fronts)
 
     def _pair(self, task: Task, pair: Pair) -> ServedPair:
         defaults = self._chooser.defaults
@@ -128,15 +132,28 @@ class Inventory:
 
     def _figures(self, task: Task) -> Figures:
         """Returns the figures of a task. They are computed again once the store has changed."""
-        content = self._catalogue.content
-        if content is not self._figures_content:
-            self._figures_content = content
-            self._figures_by_task = {}
+        self._forget_if_changed()
         if task not in self._figures_by_task:
             self._figures_by_task[task] = Figures.of(
                 self._catalogue.manifests(task), self._catalogue.speeds(task), self._catalogue.recorded(task)
             )
         return self._figures_by_task[task]
+
+    def _fronts(self, task: Task) -> list[CompressFront]:
+        """Returns what `compress` found. It is compared with the artifacts again once the store has changed."""
+        self._forget_if_changed()
+        if task not in self._fronts_by_task:
+            self._fronts_by_task[task] = stored_fronts(
+                task, self._catalogue.fronts(task), self._catalogue.manifests(task), self._catalogue.recorded(task)
+            )
+        return self._fronts_by_task[task]
+
+    def _forget_if_changed(self) -> None:
+        content = self._catalogue.content
+        if content is not self._shown_content:
+            self._shown_content = content
+            self._figures_by_task = {}
+            self._fronts_by_task = {}
 
     def _quality(self, manifest: Manifest, figures: Figures, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)

@@ -19,6 +19,7 @@ from slimseq.inference.generator import runtimes_for
 from slimseq.models_store.derived import DERIVED, read_derived, with_recorded
 from slimseq.models_store.errors import InvalidArtifact, RuntimeUnavailable, SlimseqError, UnknownVariant
 from slimseq.models_store.files import Stamp, stamp_of
+from slimseq.models_store.fronts import FRONTS, Front, read_fronts
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.speeds import SPEEDS, Speeds, read_speeds
 from slimseq.models_store.store import Entry, Store
@@ -35,7 +36,7 @@ PATIENCE_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class StoreContent:
-    """What one scan of the store found: its artifacts, and by task what was measured here and what is recorded.
+    """What one scan of the store found: its artifacts, and by task what was measured here, recorded and compressed.
 
     Files are kept with their stamps, so that the next scan does not read unchanged files again.
     """
@@ -43,6 +44,7 @@ class StoreContent:
     entries: list[Entry]
     speeds: dict[Task, tuple[Stamp | None, Speeds]]
     records: dict[Task, tuple[Stamp | None, list[Manifest]]]
+    fronts: dict[Task, tuple[Stamp | None, list[Front]]]
 
 
 class Catalogue:
@@ -57,7 +59,7 @@ class Catalogue:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._scan: Future[StoreContent] | None = None
-        self._content = StoreContent([], {}, {})
+        self._content = StoreContent([], {}, {}, {})
         # None until the first scan has ended.
         self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
@@ -161,6 +163,12 @@ class Catalogue:
         _, record = self._content.records.get(task, (None, []))
         return with_recorded(self.manifests(task), record)
 
+    def fronts(self, task: Task) -> list[Front]:
+        """Returns the results of `compress` that the store has of a task, also of variants that were removed since."""
+        self._read_if_stale()
+        _, fronts = self._content.fronts.get(task, (None, []))
+        return fronts
+
     def names(self, task: Task) -> list[str]:
         return [entry.variant for entry in self.entries(task)]
 
@@ -203,10 +211,11 @@ class Catalogue:
 
 def _read_store(store: Store, known: StoreContent) -> StoreContent:
     entries = store.scan(known.entries)
-    content = StoreContent(entries, {}, {})
+    content = StoreContent(entries, {}, {}, {})
     for task in {entry.task for entry in entries}:
         content.speeds[task] = _read_again(store, task, SPEEDS, known.speeds.get(task), read_speeds, {})
         content.records[task] = _read_again(store, task, DERIVED, known.records.get(task), read_derived, [])
+        content.fronts[task] = _read_again(store, task, FRONTS, known.fronts.get(task), read_fronts, [])
     return content
 
 
