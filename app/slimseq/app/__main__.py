@@ -36,6 +36,11 @@ def main(settings: "Settings | None" = None) -> int:
         wanted_connections = settings.max_connections
         # As many as the limit of file descriptors allows.
         settings = settings.model_copy(update={"max_connections": allow_connections(wanted_connections)})
+        hidden_folders = [settings.store]
+        if settings.keys_file:
+            hidden_folders.append(settings.keys_file.parent)
+        # Before the store is read for the first time: what is logged of it should have its reason.
+        configure_logging(settings.log_level, hidden_folders)
         app = create_app(settings)
     except ValidationError as error:
         sys.stderr.write(f"error: SLIMSEQ_* settings: {describe(error.errors())}\n")
@@ -48,10 +53,6 @@ def main(settings: "Settings | None" = None) -> int:
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
         sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another: {options}\n")
         return STARTUP_FAILED
-    hidden_folders = [settings.store]
-    if settings.keys_file:
-        hidden_folders.append(settings.keys_file.parent)
-    configure_logging(settings.log_level, hidden_folders)
     # The folder of the store is shown here, and hidden from all other lines of the log.
     logger.info("serving", extra={"store": str(settings.store.absolute())})
     if settings.max_connections < wanted_connections:
