@@ -21,6 +21,7 @@ def main(settings: "Settings | None" = None) -> int:
     exit_on_signals_while_starting()
     from pydantic import ValidationError
 
+    from slimseq.app.failures import switch_off_backtraces
     from slimseq.app.http.descriptors import allow_connections
     from slimseq.app.http.problems import describe
     from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
@@ -31,6 +32,7 @@ def main(settings: "Settings | None" = None) -> int:
     from slimseq.models_store.errors import SlimseqError
 
     bound_heaps()
+    switch_off_backtraces()
     try:
         settings = settings or Settings()
         wanted_connections = settings.max_connections
