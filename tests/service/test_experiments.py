@@ -417,10 +417,10 @@ def test_any_short_header_is_a_unit(service: Service, unit: str, status: int) ->
     header = {"X-Slimseq-Unit": unit}
     vote = {"comparison": compared(service)["id"], "preferred": None}
 
-    translated = service.post("/translate", TEXT, header)
+    translation = service.post("/translate", TEXT, header)
     comparison = service.post("/compare?task=translation&variant=quantized&variant=pruned", TEXT, header)
     voted = service.post("/feedback", vote, header)
 
-    assert translated.status == status
+    assert translation.status == status
     assert comparison.status == status
     assert voted.status == (201 if status == 200 else status)
