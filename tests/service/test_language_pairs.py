@@ -11,8 +11,9 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.damage import flip_bytes
-from tests.service.client import Response, Service, eventually
+from tests.service.client import Response, Service
 from tests.service.conftest import ended_start, needs_torch, running_service
+from tests.service.test_evaluations import wait_for_evaluation
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
 # Translations of `TEXT`.
@@ -22,27 +23,14 @@ PORTUGUESE = "Bom dia."
 GERMAN_ARMS = [{"variant": "original"}, {"variant": "compact"}]
 PORTUGUESE_ARMS = [{"variant": "portuguese"}, {"variant": "portuguese-compact"}]
 # Pairs of an evaluation, by the language of their targets.
+TARGETS = {
+    "de": ("Die Kinder spielen im Garten.", "Bei dem Brand letzte Nacht wurde niemand verletzt."),
+    "pt": ("As crianças brincam no jardim.", "Ninguém ficou ferido no incêndio de ontem à noite."),
+}
+SOURCES = ("The children are playing in the garden behind the house.", "Nobody was hurt in the fire last night.")
 PAIRS = {
-    "de": [
-        {
-            "source": "The children are playing in the garden behind the house.",
-            "target": "Die Kinder spielen im Garten.",
-        },
-        {
-            "source": "Nobody was hurt in the fire last night.",
-            "target": "Bei dem Brand letzte Nacht wurde niemand verletzt.",
-        },
-    ],
-    "pt": [
-        {
-            "source": "The children are playing in the garden behind the house.",
-            "target": "As crianças brincam no jardim.",
-        },
-        {
-            "source": "Nobody was hurt in the fire last night.",
-            "target": "Ninguém ficou ferido no incêndio de ontem à noite.",
-        },
-    ],
+    language: [{"source": source, "target": target} for source, target in zip(SOURCES, targets, strict=True)]
+    for language, targets in TARGETS.items()
 }
 
 
@@ -260,31 +248,15 @@ def test_a_default_that_cannot_be_loaded_leaves_its_requests_to_its_pair_and_to_
 
 
 def test_the_variants_are_listed_with_their_pairs_and_the_default_of_each(service: Service) -> None:
-    listed = service.get("/variants").json
+    pairs = service.get("/variants").json["pairs"]
 
-    assert listed["pairs"] == [
-        {
-            "task": "summarization",
-            "languages": ["en"],
-            "variant": "quantized",
-            "default_reason": "usual default",
-            "is_default": True,
-        },
-        {
-            "task": "translation",
-            "languages": ["en", "pt"],
-            "variant": "portuguese-quantized",
-            "default_reason": "usual default",
-            "is_default": True,
-        },
-        {
-            "task": "translation",
-            "languages": ["en", "de"],
-            "variant": "quantized",
-            "default_reason": "usual default",
-            "is_default": False,
-        },
+    assert [(each["languages"], each["variant"], each["is_default"]) for each in pairs] == [
+        (["en"], "quantized", True),
+        (["en", "pt"], "portuguese-quantized", True),
+        (["en", "de"], "quantized", False),
     ]
+    assert [each["task"] for each in pairs] == ["summarization", "translation", "translation"]
+    assert {each["default_reason"] for each in pairs} == {"usual default"}
     assert defaults_of(service) == {"en to pt": "portuguese-quantized", "en to de": "quantized"}
 
 
@@ -323,13 +295,6 @@ def post_evaluation(service: Service, variants: list[str], **more: Any) -> Respo
     return service.post("/evaluations", {"task": "translation", "variants": variants, **more})
 
 
-def wait_for_evaluation(service: Service, accepted: Response, seconds: float = 120) -> Any:
-    """Waits for the end of an evaluation, and returns it."""
-    assert accepted.status == 202, accepted.text
-    location = accepted.headers["location"]
-    return eventually(lambda: service.get(location).json, lambda job: job["status"] in ("succeeded", "failed"), seconds)
-
-
 def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Service) -> None:
     german = post_evaluation(service, ["portuguese-quantized"], dataset="sample", samples=2)
     portuguese = post_evaluation(service, ["quantized"], dataset="sample-pt", samples=2)
@@ -346,7 +311,7 @@ def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Se
 def test_variants_are_evaluated_on_the_data_set_of_their_pair(service: Service) -> None:
     datasets = [(each["name"], each["languages"]) for each in service.get("/info").json["datasets"]]
     posted = post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8)
-    job = wait_for_evaluation(service, posted)
+    job = wait_for_evaluation(service, posted.headers["location"])
 
     assert ("sample", ["en", "de"]) in datasets
     assert ("sample-pt", ["en", "pt"]) in datasets
@@ -383,16 +348,16 @@ def test_pairs_and_files_of_another_pair_of_languages_are_refused(service: Servi
 
 
 def test_pairs_and_files_have_the_languages_that_they_state_or_those_of_the_variants(service: Service) -> None:
-    unstated = wait_for_evaluation(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"]))
-    # The targets look German. Stated languages are believed.
-    stated_pairs = post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])
-    stated = wait_for_evaluation(service, stated_pairs)
-    uploaded = wait_for_evaluation(service, upload(service, "en", "pt-BR"))
+    posted = [
+        post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"]),
+        # The targets look German. Stated languages are believed.
+        post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"]),
+        upload(service, "en", "pt-BR"),
+    ]
+    jobs = [wait_for_evaluation(service, each.headers["location"]) for each in posted]
 
-    assert [each["status"] for each in (unstated, stated, uploaded)] == ["succeeded"] * 3
-    assert unstated["languages"] == ["en", "pt"]
-    assert stated["languages"] == ["en", "pt"]
-    assert uploaded["languages"] == ["en", "pt-BR"]
+    assert [job["status"] for job in jobs] == ["succeeded"] * 3
+    assert [job["languages"] for job in jobs] == [["en", "pt"], ["en", "pt"], ["en", "pt-BR"]]
 
 
 @needs_torch
