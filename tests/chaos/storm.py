@@ -93,12 +93,14 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     # count for the first one, and hide a leak.
     time.sleep(IDLE_SECONDS)
     before = target.footprint()
+
     seen = Seen()
     started = time.monotonic()
     attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
     with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
         _send_all(target, storm, expected, seen, disturbances, say)
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
+
     evaluations = [_ended_evaluation(target, identifier) for identifier in seen.evaluations]
     disturbances.unload_all()
     after = _footprint_after_rest(target, before)

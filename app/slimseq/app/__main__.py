@@ -50,6 +50,7 @@ def main(settings: "Settings | None" = None) -> int:
     except SlimseqError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+
     reason = why_not_listening(settings.host, settings.port)
     if reason:
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
@@ -64,6 +65,7 @@ def main(settings: "Settings | None" = None) -> int:
         )
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")
+
     collect_when_idle()
     try:
         return serve(app, settings)
