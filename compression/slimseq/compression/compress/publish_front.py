@@ -105,7 +105,10 @@ def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Se
         aim=run.options.aim,
         within=run.options.within,
         samples=len(confirming),
-        variants=[FrontVariant(**point.record()) for point in front.front],
+        variants=[
+            FrontVariant(**point.record(), digest=run.context.store.manifest(run.original.task, point.variant).digest)
+            for point in front.front
+        ],
         structures=[
             StructureWorth(
                 name=f"{row.group} {row.name} {part.name}" if row.name != row.group else row.name,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
@@ -37,6 +38,7 @@ from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
 from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
+from slimseq.compression.prune.ranked_parts import moments_folder
 from slimseq.compression.train.data.training_data import TrainingSet, read_examples
 
 # Speeds to search shapes for, as multiples of the speed of the whole model in int8; sizes likewise.
@@ -129,6 +131,11 @@ class _Search:
             self._parent = open_parent(run.own_context, run.original.task, run.original.variant, run.name("shape"))
         return self._parent
 
+    @property
+    def cache(self) -> Path:
+        """The folder of the original's moments, which the trainings use too."""
+        return moments_folder(self._run.build_folder, self._run.original)
+
     def close(self) -> None:
         self._parent = None
 
@@ -170,6 +177,7 @@ class _Search:
                 self.probes(),
                 run.own_context,
                 seconds=run.plan.part(LOSSES_SHARE),
+                cache=self.cache,
             )
             return table.record()
 
@@ -200,7 +208,7 @@ class _Search:
 
     def _divergence(self, plan: LayerPlan) -> float:
         run, model = self._run, self.parent.model
-        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context)
+        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
         cut = cut_to_plan(model, plan, kept, fitted)
         return divergence(model, cut, self.probes(), run.own_context)
 
