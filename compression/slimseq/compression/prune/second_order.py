@@ -206,6 +206,18 @@ class Elimination:
             costs = (torch.linalg.solve(blocks.permute(2, 0, 1), structures) * structures).sum((1, 2))
         return costs.masked_fill_(~self._is_left, torch.inf)
 
+    def errors_in(self, order: torch.Tensor) -> torch.Tensor:
+        """Returns the squared error of the output after each number of removals in an order of all structures.
+
+        The error without the inputs S is trace(W_Sᵀ [(H⁻¹)_SS]⁻¹ W_S), so that one Cholesky factorization of the
+        inverse, in this order, has all of them.
+        """
+        inputs = inputs_of(order, self._width)
+        factor = torch.linalg.cholesky(self._inverse[inputs][:, inputs])
+        parts = torch.linalg.solve_triangular(factor, self._rows[inputs], upper=False).square().sum(1)
+        errors = parts.reshape(len(order), self._width).sum(1).cumsum(0)
+        return torch.cat([errors.new_zeros(1), errors[:-1]])
+
     def restricted(self, structures: torch.Tensor) -> "Elimination":
         """Returns the elimination of some structures alone: their costs and updates depend on nothing else."""
         inputs = inputs_of(structures, self._width)
@@ -283,6 +295,17 @@ def find_removals(projections: Sequence[Projection], width: int) -> list[Removal
             eliminations = [each.restricted(left) for each in eliminations]
     order.append(int(numbers[eliminations[0].left]))
     return [Removal(torch.tensor(order), torch.tensor(found, dtype=torch.float64)) for found in errors]
+
+
+def find_removals_at_once(projections: Sequence[Projection], width: int) -> list[Removal]:
+    """Finds an order of removal from the first costs alone, in a fraction of the time of `find_removals`.
+
+    Redundant structures are counted twice in the order. The errors are those of this order, after the fit.
+    """
+    eliminations = [projection.elimination(width) for projection in projections]
+    scales = [1 / projection.energy if projection.energy > 0 else 1.0 for projection in projections]
+    order = _costs(eliminations, scales).sum(0).argsort(stable=True)
+    return [Removal(order, scale * each.errors_in(order)) for each, scale in zip(eliminations, scales, strict=True)]
 
 
 def _costs(eliminations: Sequence[Elimination], scales: Sequence[float]) -> torch.Tensor:
