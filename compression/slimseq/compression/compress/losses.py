@@ -94,8 +94,8 @@ def measure_losses(
         calibration: pairs for second moments and fits.
         probes: other pairs, on which divergences are measured.
         context: device, seed and progress display.
-        seconds: aim for the time. Where it is short, fewer levels are probed, and on fewer pairs. The ranking of wide
-            layers takes its time nevertheless. None measures all levels on all pairs, and is deterministic on a CPU.
+        seconds: aim for the time. Where it is short, fewer levels are probed, and on fewer pairs, and heads and
+            channels are ranked without second order. None measures everything, and is deterministic on a CPU.
         cache: folder of this model alone, for second moments, as `choose_parts` has it.
     """
     started = time.monotonic()
@@ -103,16 +103,17 @@ def measure_losses(
     model.train(False)
     batches = _batches(model, probes, context.seed)
     effort = _Effort.whole(model, len(calibration), len(probes))
-    deadline = None
+    deadline = ranking_deadline = None
     if seconds is not None:
         effort = effort.within(seconds, _seconds_of_pair(model, batches[0], context))
+        ranking_deadline = started + seconds * RANKING_SHARE
         deadline = started + seconds * (1 - LAYERS_SHARE)
     cuts: list[_CutPart] = []
 
     def fit(part: ModelPart, projection: Projection, removal: Removal) -> None:
         cuts.append(_CutPart.fitted(part, projection, removal, effort.probed_levels))
 
-    rank_parts(model, calibration.first(effort.calibration_pairs), context, fit, cache)
+    rank_parts(model, calibration.first(effort.calibration_pairs), context, fit, cache, ranking_deadline)
     # In order of depth: attentions that share a position bias were ranked together.
     order = [part.projection for part in parts_of(model)]
     cuts.sort(key=lambda cut: order.index(cut.part.projection))
