@@ -28,9 +28,9 @@ from slimseq.models_store.generation import GenerationOptions
 VOCABULARY_SHARES = (0.5, 0.9)
 # Share of the time of all measurements for the turns of one cut. Its export takes longer.
 TURNS_SHARE = 0.025
-# Each text of a cut is generated at least so often, as long as there are several texts.
+# A turn generates all texts. There are fewer texts where there would be fewer turns.
 MIN_TURNS = 3
-# More turns of a text would not make its time more exact.
+# More turns would not make the time more exact.
 MAX_TURNS = 25
 
 # Seconds of the turns of each text, by stack.
@@ -169,9 +169,11 @@ class CostBench:
             each.timings.clear()
         ends_at = time.monotonic() + self._turns_seconds
         turns = 0
-        while turns < len(rows) or (turns < MAX_TURNS * len(rows) and time.monotonic() < ends_at):
+        while turns == 0 or (turns < MAX_TURNS and time.monotonic() < ends_at):
+            # All texts of a turn follow one another: a service too has the weights of one model in the CPU's caches.
             for each in contenders if turns % 2 else reversed(contenders):
-                each.run(turns % len(rows), self._workload.options)
+                for index in range(len(rows)):
+                    each.run(index, self._workload.options)
             turns += 1
         for side, by_row in whole.timings.items():
             for index, seconds in by_row.items():
