@@ -50,7 +50,8 @@ from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry
 
-# Their versions decide speed and outputs. Those that are not installed, such as torch in a service, are left out.
+# Libraries whose versions `/info` shows, since they decide speed and outputs. A library that is not installed, such as
+# torch in a service, is left out.
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
 
 
@@ -97,9 +98,9 @@ class Inventory:
         return VariantDetail(**summary.model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns the quality that the manifests record, of all variants or of those of a task or with a name.
+        """Returns the quality that the manifests record: of all variants, or of the variants of a task or with a name.
 
-        `full` detail adds every score.
+        The detail `full` adds every score.
 
         Raises:
             UnknownVariant: no variant has this name.
@@ -122,7 +123,7 @@ class Inventory:
         return QualityReport(qualities=qualities)
 
     def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        """Returns those of the tasks that have a variant of this name."""
+        """Returns the tasks, among `tasks`, that have a variant of this name."""
         names_by_task = {task: self._catalogue.names(task) for task in tasks}
         found = [task for task in tasks if variant in names_by_task[task]]
         if not found:
@@ -158,13 +159,17 @@ class Inventory:
     def _quality(self, manifest: Manifest, figures: Figures, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
         other = self._live.other_of(manifest, manifests)
+        live_agreement = None
+        if other is not None:
+            compared = ComparedArtifacts(manifest.task, manifest.digest, other.digest)
+            live_agreement = self._live.report(compared)
         return VariantQuality(
             **dict(quality_of(manifest, manifests, figures)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
             reference=shown_reference(manifest, manifests),
-            live_agreement=other and self._live.report(ComparedArtifacts(manifest.task, manifest.digest, other.digest)),
+            live_agreement=live_agreement,
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
@@ -224,6 +229,7 @@ class Inventory:
         pair = own_pair(manifest) if manifest else None
         may_be_default = pair is not None or defaults.default_pair(entry.task) is None
         is_default = may_be_default and defaults.find(entry.task, pair) == entry.variant
+        is_translator = manifest is not None and manifest.task is Task.TRANSLATION
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
@@ -236,8 +242,8 @@ class Inventory:
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
             languages=manifest.languages if manifest else [],
-            sources=manifest.sources if manifest and manifest.task is Task.TRANSLATION else [],
-            targets=manifest.targets if manifest and manifest.task is Task.TRANSLATION else [],
+            sources=manifest.sources if manifest and is_translator else [],
+            targets=manifest.targets if manifest and is_translator else [],
             parameters=manifest.size.parameters if manifest else None,
             bytes=disk_bytes,
             reference=shown_reference(manifest, manifests) if manifest else None,
@@ -252,11 +258,13 @@ class Inventory:
     def _runtime_of(
         self, entry: Entry, runtime: str | None
     ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
-        """Returns the runtime of a variant and the bytes that it reads from disk, and why it cannot be loaded.
+        """Returns the runtime of a variant, the bytes that the runtime reads from disk, and why it cannot be loaded.
 
-        A variant that could be opened may have an error as well: that of its last loading.
+        A variant that has a runtime may have an error as well: the error of its last load.
         """
-        task, name, catalogue = entry.task, entry.variant, self._catalogue
+        task = entry.task
+        name = entry.variant
+        catalogue = self._catalogue
         try:
             found = catalogue.runtime(task, name, runtime) if runtime else catalogue.find_runtime(task, name)
             if isinstance(found, SlimseqError):

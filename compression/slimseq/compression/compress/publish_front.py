@@ -83,7 +83,14 @@ def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks:
         f"Found by compress --keep {run.options.keep:g} --within {run.options.within} --aim {run.options.aim}. "
         f"{front.reason}. {' '.join(remarks)}"
     )
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=118)
+    return yaml.dump(record, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=118)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes equal values again, and not as references to the first of them."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Sequence[StructureRow]) -> FrontRecord:

@@ -136,8 +136,16 @@ class _Search:
         """Returns the plan that keeps everything."""
         return LayerPlan.from_record(self._run.folder.find("whole", lambda: whole_plan(self.parent.model).record()))
 
-    def pairs(self, count: int) -> TrainingSet:
-        examples = read_examples(self._run.original.task, [str(self._run.data.calibration)], count)
+    def calibration(self) -> TrainingSet:
+        """Returns the pairs for moments and fits."""
+        return self._pairs(slice(None, CALIBRATION_PAIRS))
+
+    def probes(self) -> TrainingSet:
+        """Returns other pairs, on which divergences are measured."""
+        return self._pairs(slice(-PROBE_PAIRS, None))
+
+    def _pairs(self, part: slice) -> TrainingSet:
+        examples = read_examples(self._run.original.task, [str(self._run.data.calibration)])[part]
         prefix = self.parent.manifest.generation.prefix
         return TrainingSet(examples, self.parent.tokenizer, prefix, self.parent.limits)
 
@@ -158,8 +166,8 @@ class _Search:
         def measure() -> dict[str, Any]:
             table = measure_losses(
                 self.parent.model,
-                self.pairs(CALIBRATION_PAIRS),
-                self.pairs(PROBE_PAIRS),
+                self.calibration(),
+                self.probes(),
                 run.own_context,
                 seconds=run.plan.part(LOSSES_SHARE),
             )
@@ -192,9 +200,9 @@ class _Search:
 
     def _divergence(self, plan: LayerPlan) -> float:
         run, model = self._run, self.parent.model
-        kept, fitted = choose_parts(model, plan, self.pairs(CALIBRATION_PAIRS), run.own_context)
+        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context)
         cut = cut_to_plan(model, plan, kept, fitted)
-        return divergence(model, cut, self.pairs(PROBE_PAIRS), run.own_context)
+        return divergence(model, cut, self.probes(), run.own_context)
 
 
 def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape, Stage]]:

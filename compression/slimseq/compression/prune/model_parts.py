@@ -7,7 +7,7 @@ feed-forward. To remove a head or channel is to remove what this projection read
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, feed_forward_channels
 from slimseq.inference.models.architecture import Architecture, Layer, Stack
 
 if TYPE_CHECKING:
@@ -47,17 +47,13 @@ def _parts_of_layer(model: "PreTrainedModel", stack: Stack, index: int, layer: L
     parts: list[ModelPart] = []
     for attention in layer.attentions:
         kind: PartKind = "heads" if attention is layer.self_attention else "cross_heads"
-        heads = _inputs(model, attention.output) // stack.heads.width
-        parts.append(ModelPart(stack.name, index, kind, attention.output, heads, stack.heads.width))
-    down = layer.feed_forward.down
-    parts.append(ModelPart(stack.name, index, "feed_forward", down, _inputs(model, down), 1))
+        heads = attention.heads
+        parts.append(ModelPart(stack.name, index, kind, attention.output, heads.count, heads.width))
+    channels = feed_forward_channels(model, layer)
+    parts.append(ModelPart(stack.name, index, "feed_forward", layer.feed_forward.down, channels, 1))
     return parts
-
-
-def _inputs(model: "PreTrainedModel", projection: str) -> int:
-    return model.get_parameter(f"{projection}.weight").shape[1]
 
 
 def stacks_of_shared_heads(architecture: Architecture) -> tuple[str, ...]:
     """Returns the stacks whose self-attentions share one relative position bias, and therefore keep the same heads."""
-    return tuple(stack.name for stack in architecture.stacks if len(stack.position_biases) == 1)
+    return tuple(stack.name for stack in architecture.stacks if stack.shares_position_bias)

@@ -9,8 +9,8 @@ is worth what both were (Frantar & Alistarh 2022, https://arxiv.org/abs/2208.115
 `choose_parts` applies this to a model. `compress.losses` makes losses of the errors.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,43 @@ class Fit:
     """`(outputs,)`, or None for a projection without bias."""
 
 
+def patch(model: "PreTrainedModel", part: ModelPart, kept: torch.Tensor, fit: Fit | None) -> dict[str, torch.Tensor]:
+    """Returns tensors of a part's projection with which the whole model computes what it would without some structures.
+
+    What the projection reads of the other structures has weights of 0. Without a fit, the weights stay as they are.
+    """
+    module = model.get_submodule(part.projection)
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    inputs = inputs_of(kept, part.width)
+    patched = torch.zeros_like(weight, requires_grad=False)
+    patched[:, inputs] = weight.detach()[:, inputs] if fit is None else fit.weight
+    tensors = {f"{part.projection}.weight": patched}
+    if fit is not None and fit.bias is not None:
+        tensors[f"{part.projection}.bias"] = fit.bias
+    return tensors
+
+
+@contextmanager
+def with_tensors(model: "PreTrainedModel", tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Gives a model other values of some parameters for the block, without a copy of its own."""
+    own: dict[str, torch.Tensor] = {}
+    try:
+        for name, tensor in tensors.items():
+            parameter = model.get_parameter(name)
+            own[name] = parameter.data
+            parameter.data = tensor
+        yield
+    finally:
+        for name, tensor in own.items():
+            model.get_parameter(name).data = tensor
+
+
+def inputs_of(structures: torch.Tensor, width: int) -> torch.Tensor:
+    """Returns the inputs of a projection that belong to some structures, in their order: `width` for each, int64."""
+    return (structures[:, None] * width + torch.arange(width)).flatten()
+
+
 class Projection:
     """One projection, and the second moments of its inputs, float64 on the CPU.
 
@@ -122,6 +159,14 @@ class Projection:
         return Elimination(inverse, self._rows[: self.inputs], width)
 
 
+def projection_of(model: "PreTrainedModel", part: ModelPart, moments: torch.Tensor) -> Projection:
+    """Returns the least-squares problem of the projection that leaves a part, given the moments of its inputs."""
+    module = model.get_submodule(part.projection)
+    weight, bias = module.weight, module.bias
+    assert isinstance(weight, torch.Tensor)
+    return Projection(moments, weight.detach(), bias.detach() if isinstance(bias, torch.Tensor) else None)
+
+
 @dataclass
 class Elimination:
     """What is left of a projection while structures are removed: all but those are fitted at every time.
@@ -146,17 +191,18 @@ class Elimination:
         if self.width == 1:
             return self.rows.square().sum(1) / self.inverse.diagonal()
         structures = self.rows.reshape(self.count, self.width, -1)
-        blocks = torch.stack([self.inverse[inputs][:, inputs] for inputs in self._inputs_of_all()])
+        blocks = self.inverse.reshape(self.count, self.width, self.count, self.width)
+        blocks = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
         return (torch.linalg.solve(blocks, structures) * structures).sum((1, 2))
 
     def restricted(self, structures: torch.Tensor) -> "Elimination":
         """Returns the elimination of some structures alone: their costs and updates depend on nothing else."""
-        inputs = self._inputs(structures)
+        inputs = inputs_of(structures, self.width)
         return Elimination(self.inverse[inputs][:, inputs], self.rows[inputs], self.width)
 
     def remove(self, structures: torch.Tensor) -> None:
         """Removes structures, and fits what is left. The structures after them move up."""
-        removed = self._inputs(structures)
+        removed = inputs_of(structures, self.width)
         is_left = torch.ones(len(self.rows), dtype=torch.bool)
         is_left[removed] = False
         left = is_left.nonzero().flatten()
@@ -166,12 +212,6 @@ class Elimination:
             self.inverse[removed][:, removed], self.rows[removed]
         )
         self.inverse = self.inverse[left][:, left] - between @ factors
-
-    def _inputs(self, structures: torch.Tensor) -> torch.Tensor:
-        return (structures[:, None] * self.width + torch.arange(self.width)).flatten()
-
-    def _inputs_of_all(self) -> torch.Tensor:
-        return torch.arange(len(self.rows)).reshape(-1, self.width)
 
 
 @dataclass(frozen=True)
