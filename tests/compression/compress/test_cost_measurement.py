@@ -1,5 +1,6 @@
 """Measured costs: of every structure, within the time, and true for shapes that were not measured."""
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.compression.compress.cost_bench import check_predictions, random_plans
+from slimseq.compression.compress.cost_bench import CheckedPrediction, check_predictions, random_plans
 from slimseq.compression.compress.cost_measurement import cuts_of, measure_costs
+from slimseq.compression.compress.costs import Cost
 from slimseq.compression.compress.timed_model import Workload, cut_for_timing
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
@@ -17,8 +19,9 @@ from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer, check_
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.compress.tables import whole_model
-from tests.compression.tiny import EXAMPLES, tiny_store
+from tests.compression.tiny import EXAMPLES, tiny_import, tiny_store
 from tests.families import Family
+from tests.marian_students import tiny_folder
 
 TEXTS = [example.source for example in EXAMPLES]
 GREEDY = GenerationOptions()
@@ -71,6 +74,30 @@ def test_sizes_of_shapes_that_were_not_measured_are_predicted(tmp_path: Path, fa
         # Tiny models take their time outside of matrices, so that no more can be said on a busy machine.
         assert 0 < row.measured.seconds < 10
     assert table.predict(whole_plan(parent.model)).seconds > 0
+
+
+def test_a_student_with_a_recurrent_decoder_and_a_shortlist_is_measured(tmp_path: Path) -> None:
+    context = tiny_import(tmp_path, tiny_folder(tmp_path / "student", has_shortlist=True))
+    parent = open_parent(context, Task.TRANSLATION, "original", "smaller")
+    workload = Workload.of(parent, TEXTS, 8, GREEDY).first(2)
+
+    table = measure_costs(context, parent, workload, 120, TEXTS)
+    [row] = check_predictions(context, parent, workload, table, random_plans(whole_plan(parent.model), 1, 1), 30)
+
+    assert table.estimated == ()
+    assert "heads" not in table.stacks["decoder"].parts
+    assert table.vocabulary is not None
+    assert abs(row.bytes_error) < 0.05
+
+
+def test_a_checked_prediction_survives_json_and_says_its_errors() -> None:
+    row = CheckedPrediction(whole_model(2, 1), Cost(0.011, 9e6), Cost(0.010, 10e6))
+
+    assert CheckedPrediction.from_record(json.loads(json.dumps(row.record()))) == row
+    assert row.in_words == (
+        "2 encoder and 1 decoder layers: 11.0 ms predicted, 10.0 ms measured (+10.0%); 9.00 MB predicted, 10.00 MB "
+        "measured (-10.0%)"
+    )
 
 
 def test_without_time_costs_are_estimated_by_weights(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
@@ -16,7 +17,7 @@ from slimseq.compression.compress.loss_table import levels_of
 from slimseq.compression.compress.timed_model import TimedModel, Workload, cut_for_timing, timed_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
+from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 from slimseq.inference.models.shortlist import read_shortlist
@@ -27,9 +28,9 @@ from slimseq.models_store.generation import GenerationOptions
 VOCABULARY_SHARES = (0.5, 0.9)
 # Share of the time of all measurements for the turns of one cut. Its export takes longer.
 TURNS_SHARE = 0.025
-# Each text of a cut is generated at least so often, as long as there are several texts.
+# A turn generates all texts. There are fewer texts where there would be fewer turns.
 MIN_TURNS = 3
-# More turns of a text would not make its time more exact.
+# More turns would not make the time more exact.
 MAX_TURNS = 25
 
 # Seconds of the turns of each text, by stack.
@@ -168,9 +169,11 @@ class CostBench:
             each.timings.clear()
         ends_at = time.monotonic() + self._turns_seconds
         turns = 0
-        while turns < len(rows) or (turns < MAX_TURNS * len(rows) and time.monotonic() < ends_at):
+        while turns == 0 or (turns < MAX_TURNS and time.monotonic() < ends_at):
+            # All texts of a turn follow one another: a service too has the weights of one model in the CPU's caches.
             for each in contenders if turns % 2 else reversed(contenders):
-                each.run(turns % len(rows), self._workload.options)
+                for index in range(len(rows)):
+                    each.run(index, self._workload.options)
             turns += 1
         for side, by_row in whole.timings.items():
             for index, seconds in by_row.items():
@@ -196,11 +199,38 @@ class CheckedPrediction:
         """How far the predicted size is from the measured one, as a share of the measured one."""
         return self.predicted.bytes / self.measured.bytes - 1
 
+    @property
+    def in_words(self) -> str:
+        """One line: the layers, and what was predicted and measured."""
+        layers = " and ".join(f"{len(layers)} {stack}" for stack, layers in self.plan.stacks.items())
+        return (
+            f"{layers} layers: {1000 * self.predicted.seconds:.1f} ms predicted, {1000 * self.measured.seconds:.1f} ms "
+            f"measured ({self.seconds_error:+.1%}); {self.predicted.bytes / 1e6:.2f} MB predicted, "
+            f"{self.measured.bytes / 1e6:.2f} MB measured ({self.bytes_error:+.1%})"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Returns the row as JSON has it."""
+        return {
+            "plan": self.plan.record(),
+            "predicted": self.predicted.record(),
+            "measured": self.measured.record(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        plan = LayerPlan.from_record(record["plan"])
+        return cls(plan, Cost(*record["predicted"]), Cost(*record["measured"]))
+
 
 def check_predictions(
     context: Context, parent: Parent, workload: Workload, costs: CostTable, plans: Sequence[LayerPlan], seconds: float
 ) -> list[CheckedPrediction]:
     """Measures some shapes, and returns predictions beside measurements: at least one, and what there is time for.
+
+    A machine may be busier than it was when the costs were measured. Therefore each shape is timed in turns with the
+    whole model, and its measured time is its share of the whole model's time, multiplied by the whole model's time in
+    the table of costs.
 
     Raises:
         BadParameters: the model cannot be cut to a plan.
@@ -217,9 +247,11 @@ def check_predictions(
                 break
             relative = bench.measure(plan)
             slowest = max(slowest, time.monotonic() - started)
-            whole = bench.whole_costs()
-            measured = sum(whole.values(), Cost()) + relative.difference(whole, STACKS)
-            found.append(CheckedPrediction(plan, costs.predict(plan), measured))
+            by_side = bench.whole_costs()
+            whole = sum(by_side.values(), Cost())
+            measured = whole + relative.difference(by_side, STACKS)
+            seconds = measured.seconds / whole.seconds * costs.predict(whole_plan(parent.model)).seconds
+            found.append(CheckedPrediction(plan, costs.predict(plan), Cost(seconds, measured.bytes)))
             progress.advance(bar)
     return found
 
