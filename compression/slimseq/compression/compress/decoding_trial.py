@@ -112,9 +112,9 @@ class Trial:
         """
         own = rows[0]
         candidates = [row for row in rows[1:] if row.speed_up >= MIN_SPEED_UP]
+        # At least some of the own outputs are needed for their length.
+        self._generate(own, min(MIN_TIMED_TEXTS if candidates else CHUNK_PAIRS, len(self.examples)))
         if not candidates:
-            # The length of the own outputs is all that is wanted.
-            self._generate(own, min(CHUNK_PAIRS, len(self.examples)))
             return [self._scored(own), *rows[1:]]
         found: dict[str, DecodingRow] = {}
         bar = display.add_task("Trying search settings", total=2 * len(candidates), status="", unit="settings")
