@@ -2,16 +2,17 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from slimseq.compression.compress.decoding_rows import OWN, DecodingRow, rows_to_try
 from slimseq.compression.compress.decoding_search import DecodingChoice, choose_decoding, find_decoding
+from slimseq.compression.compress.decoding_trial import Trial
 from slimseq.compression.compress.measuring import Judge
 from slimseq.compression.context import Context
-from slimseq.compression.decode import DecodeOptions, decode
+from slimseq.compression.decode import DecodeOptions
 from slimseq.compression.prepare import prepare
 from slimseq.evaluation.choice import statistics_of
 from slimseq.evaluation.dataset_files import Example
@@ -51,6 +52,17 @@ def outputs_of(context: Context, examples: list[Example], **settings: Any) -> li
     with open_generator(context.store, TASK, "original") as generator:
         generate = generate_with(generator, generator.manifest.generation.options(**settings))
         return [output.text for output in generate(examples)]
+
+
+def tried(context: Context, judge: Judge, speeds: dict[str, float], tolerance: float = 0.01) -> dict[str, DecodingRow]:
+    """What a trial finds of some settings, whose speeds are given, by their names."""
+    with open_generator(context.store, TASK, "original") as generator, context.progress() as display:
+        own, *others = rows_to_try(generator.manifest.generation)
+        rows = [own, *(replace(each, speed_up=speeds[each.name]) for each in others if each.name in speeds)]
+        rows = [replace(each, seconds=0.1) for each in rows]
+        deadline = time.perf_counter() + 120
+        trial = Trial(generator, PAIRS, judge, tolerance, False, deadline, 1, rows[0], len(rows))
+        return {each.name: each for each in trial.measured(rows, display)}
 
 
 def row(name: str, speed_up: float, retention: float | None, lower_bound: float | None = None) -> DecodingRow:
@@ -153,52 +165,46 @@ def test_the_embedded_translator_gets_a_faster_search(embedded: Store) -> None:
     assert chosen.speed_up * 1.03 >= fastest
 
 
-def test_what_is_found_is_what_a_decode_step_takes(context: Context) -> None:
+@pytest.mark.parametrize("own", [GenerationDefaults(num_beams=3), GenerationDefaults(num_beams=4, length_penalty=2.0)])
+def test_what_is_found_is_what_a_decode_step_takes(own: GenerationDefaults) -> None:
+    for each in rows_to_try(own)[1:]:
+        made = DecodeOptions(**each.settings).applied_to(own)
+
+        search = (made.num_beams, made.early_stopping, made.length_penalty)
+        assert search == (each.num_beams, each.early_stopping, each.length_penalty)
+
+
+def test_a_setting_that_surely_loses_ends_early_and_the_next_one_is_tried(context: Context) -> None:
     prepared = with_beams(context)
-    right = [*outputs_of(prepared, PAIRS), *outputs_of(prepared, PAIRS, num_beams=1)]
+    known = frozenset([*outputs_of(prepared, PAIRS), *outputs_of(prepared, PAIRS, num_beams=3)])
+    assert not known.intersection(outputs_of(prepared, PAIRS, num_beams=1))
 
-    choice = find_decoding(
-        prepared,
-        TASK,
-        "original",
-        PAIRS,
-        tolerance=0.0,
-        seconds=60,
-        judge=KnownOutputs(TASK, "known", known=frozenset(right)),
-    )
+    found = tried(prepared, KnownOutputs(TASK, "known", known=known), {"greedy": 3.0, "beams3": 1.5})
 
-    made = decode(prepared, TASK, "original", "decoded", DecodeOptions(**choice.settings)).manifest
-    assert choice.name == "greedy"
-    assert made.generation.num_beams == 1
-
-
-def test_a_setting_that_surely_loses_ends_early(context: Context) -> None:
-    prepared = with_beams(context)
-    known = KnownOutputs(TASK, "known", known=frozenset(outputs_of(prepared, PAIRS)))
-    greedy = outputs_of(prepared, PAIRS, num_beams=1)
-    assert not known.known.intersection(greedy)
-
-    choice = find_decoding(prepared, TASK, "original", PAIRS, tolerance=0.01, seconds=60, judge=known)
-
-    found = {each.name: each for each in choice.rows}
     assert len(PAIRS) > 32
-    assert found["greedy"].speed_up > 1
     assert (found["greedy"].pairs, found["greedy"].retention) == (32, 0.0)
-    assert choice.name != "greedy"
+    assert (found["beams3"].pairs, found["beams3"].retention) == (len(PAIRS), 1.0)
+
+
+def test_a_setting_that_is_slower_than_one_that_keeps_enough_is_not_tried(context: Context) -> None:
+    prepared = with_beams(context)
+    right = frozenset([*outputs_of(prepared, PAIRS), *outputs_of(prepared, PAIRS, num_beams=1)])
+
+    speeds = {"greedy": 3.0, "beams2": 2.0, "beams3": 1.01}
+    found = tried(prepared, KnownOutputs(TASK, "known", known=right), speeds)
+
+    assert (found["greedy"].pairs, found["greedy"].retention) == (len(PAIRS), 1.0)
+    assert found["beams2"].pairs == found["beams3"].pairs == 0
 
 
 def test_the_same_pairs_give_the_same_retention(context: Context) -> None:
     prepared = with_beams(context)
-    known = KnownOutputs(TASK, "known", known=frozenset(outputs_of(prepared, PAIRS[::2])))
+    judge = KnownOutputs(TASK, "known", known=frozenset([*outputs_of(prepared, PAIRS[::2]), "x"]))
 
-    first, second = (
-        find_decoding(prepared, TASK, "original", PAIRS, tolerance=0.9, seconds=60, judge=known) for _ in range(2)
-    )
+    first, second = (tried(prepared, judge, {"greedy": 3.0, "beams3": 1.2}, tolerance=0.9) for _ in range(2))
 
-    found = [{row.name: row.retention for row in each.rows if row.pairs} for each in (first, second)]
-    both = found[0].keys() & found[1].keys()
-    assert "greedy" in both
-    assert {name: found[0][name] for name in both} == {name: found[1][name] for name in both}
+    assert first == second
+    assert first["greedy"].pairs > 0
 
 
 def test_without_time_the_own_search_stays(context: Context) -> None:
