@@ -23,7 +23,7 @@ FUNCTIONS = frozenset({"compile", "findall", "finditer", "fullmatch", "match", "
 # Functions that make patterns of data, and the languages for which they are tried.
 MADE_OF_DATA: dict[str, tuple[str, ...]] = {
     # Modules hold all patterns that this function makes, so `compiled` finds them.
-    "slimseq.inference.text.spans._pattern": (),
+    "slimseq.inference.text.span_rules._pattern": (),
     "slimseq.inference.text.notation.Notation.__init__": ("en", "de", "fr", "pt", "es", "ru", "ja", "de-CH"),
 }
 

@@ -6,7 +6,8 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses, ScoringPass
 from slimseq.inference.text.passes import SinglePass
 from slimseq.inference.text.sentences import Segment
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.inference.tokenizer import Encoding
 
 SOURCE = "A green house."

@@ -9,7 +9,8 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.insertion import MAX_TERMS, InsertionPasses, put_targets
 from slimseq.inference.text.passes import NAMES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, find_spans
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, find_spans
 from slimseq.inference.tokenizer import Encoding
 
 SOURCE = "The children play in the garden."

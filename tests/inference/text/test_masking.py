@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from slimseq.inference.text.localization import Rendering
 from slimseq.inference.text.masking import Masked, ProtectedSentence
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 
 NAMES = ("Anna", "Peter", "Maria", "Thomas", "17", "23", "42")
 

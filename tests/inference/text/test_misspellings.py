@@ -4,7 +4,8 @@ import pytest
 
 from slimseq.inference.load import load
 from slimseq.inference.text.names import MAX_NAMES, lost_names, misspelled_names
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 

@@ -12,7 +12,8 @@ from slimseq.inference.text.glossary import find_terms, read_glossaries, with_te
 from slimseq.inference.text.names import find_names, is_latin, join_neighbours, with_names, with_unwritable_terms
 from slimseq.inference.text.passes import NAMES, SentencePasses
 from slimseq.inference.text.sentences import split_sentences
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, find_spans
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, find_spans
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.inference.small_tokenizers import of_bytes, with_unknown

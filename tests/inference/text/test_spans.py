@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimseq.inference.text.span_rules import SpanKind
 from slimseq.inference.text.spans import (
     ProtectedSpan,
-    SpanKind,
     find_spans,
     has_unprotected_words,
     windows,

@@ -18,7 +18,8 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import InlineElement
 from slimseq.inference.text.passes import Passes, StagedPasses
 from slimseq.inference.text.sentences import Segment
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, Range
 
 # Stands for the words of an element. Models copy it, or leave it out.
 PLACEHOLDER = "X"

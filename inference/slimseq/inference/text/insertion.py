@@ -20,7 +20,8 @@ from slimseq.inference.text.alignment import ScoringPass
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import SentencePasses, StagedPasses
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps, replaced
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, overlaps, replaced
 
 # Terms of a sentence whose words are looked for in its translation. If more targets are missing, terms are protected.
 MAX_TERMS = 8

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from slimseq.inference.text.notation import CURRENCY_CODE, CURRENCY_SIGN, UNITS, Notation, find_notation
 from slimseq.inference.text.numbers import HALF_A_DAY, NUMERAL, SPACES, typed, with_plain_spaces
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
 EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))

@@ -22,7 +22,8 @@ from babel.core import get_global
 from slimseq.inference.alphabet import Alphabet
 from slimseq.inference.text.glossary import COMBINING
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, window_end
 
 # Thai, Lao, Burmese and Khmer, and the scripts of Chinese and Japanese have no spaces between words. Only the letters
 # that a model cannot write are protected in them.

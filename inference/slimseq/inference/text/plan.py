@@ -26,7 +26,7 @@ from slimseq.inference.text.names import find_names
 from slimseq.inference.text.passes import Passes, SentencePasses
 from slimseq.inference.text.rows import Plan, Prompt
 from slimseq.inference.text.sentences import Check, split_sentences, unchecked, whole, without_wordless
-from slimseq.inference.text.spans import SpanKind
+from slimseq.inference.text.span_rules import SpanKind
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.json_record import first_error

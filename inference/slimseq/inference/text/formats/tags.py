@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.text.spans import Range, SpanKind, find_spans, overlaps
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import Range, find_spans, overlaps
 
 # The markup of one tag: source of HTML, or a token of Markdown.
 Markup = TypeVar("Markup")
