@@ -141,7 +141,7 @@ class TextGenerator:
         self.runtime = runtime
         # The token to generate first where a request chose the target language.
         self.first_token: int | None = None
-        # The checked options of earlier prompts, by the JSON text of the options.
+        # The checked options of earlier prompts, by the `repr` of what the prompt said.
         self.known_options: dict[str, GenerationOptions] = {}
         self.tokenizer = tokenizer
 

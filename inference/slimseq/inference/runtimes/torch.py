@@ -33,7 +33,7 @@ SAMPLING_OPTIONS = ("temperature", "top_k", "top_p")
 class TorchRuntime:
     """One artifact's transformers model, on the CPU.
 
-    `threads` are those of the whole process; 0 keeps PyTorch's default.
+    `threads` is the number of threads of the whole process; 0 keeps PyTorch's default.
     """
 
     name = "torch"
@@ -42,7 +42,7 @@ class TorchRuntime:
         from transformers import GenerationConfig
 
         self._model: Any = model
-        # With the model's own settings, they would replace what a request leaves out.
+        # The model's own settings would replace what a request leaves out.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._configuration = configuration
         self._threads = threads
@@ -85,7 +85,8 @@ class TorchRuntime:
             was_cancelled = was_cancelled or bool(callbacks.is_cancelled and callbacks.is_cancelled())
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
 
-        with SEED_LOCK if options.do_sample else nullcontext(), torch.inference_mode():
+        lock = SEED_LOCK if options.do_sample else nullcontext()
+        with lock, torch.inference_mode():
             if options.do_sample and options.seed is None:
                 torch.seed()
             elif options.do_sample:
@@ -103,7 +104,9 @@ class TorchRuntime:
             # Without the start token.
             row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
             reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
-            sequence = GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
+            if was_cancelled and reason == "length":
+                reason = "cancelled"
+            sequence = GeneratedSequence(row_ids, reason)
             row, rank = divmod(place, options.num_return_sequences)
             if rank > 0:
                 sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, sequence))
@@ -142,8 +145,9 @@ class TorchRuntime:
         from transformers import GenerationConfig
 
         configuration = self._configuration
+        fields = options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *SAMPLING_OPTIONS})
         return GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *SAMPLING_OPTIONS}),
+            **fields,
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,
