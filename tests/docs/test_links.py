@@ -125,7 +125,8 @@ def test_every_page_that_the_code_names_exists() -> None:
     # A decision may be named by its number alone.
     absent = [name for name in sorted(set(named)) if not list(ROOT.glob(f"{name.removesuffix('.md')}*.md"))]
 
-    assert absent == [] and len(named) > 20
+    assert absent == []
+    assert len(named) > 20
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def generator(request: pytest.FixtureRequest, student: Context) -> Iterator[Text
 @pytest.mark.parametrize("beams", [1, 4])
 def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
     runtime = generator.runtime
-    assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
+    assert isinstance(runtime, OnnxRuntime)
+    assert runtime.new_candidates is not None
     # Only int8 decoders multiply with columns of their candidates alone.
     assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant != "original")
     # One to three sentences each.
@@ -119,7 +120,9 @@ def test_a_shortlist_follows_a_vocabulary_that_is_cut(tmp_path: Path) -> None:
     assert replace(whole, first=0).tokens([0, 3], 40, [39]).tolist() == [*range(34), 39]
     cut.write(tmp_path)
     read = read_shortlist(tmp_path, 3, 3)
-    assert read is not None and (read.ids == cut.ids).all() and (read.offsets == cut.offsets).all()
+    assert read is not None
+    assert (read.ids == cut.ids).all()
+    assert (read.offsets == cut.offsets).all()
 
 
 def archive(array: bytes, flags: int = 0) -> bytes:

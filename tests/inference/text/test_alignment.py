@@ -45,7 +45,8 @@ def test_nothing_is_scored_where_no_element_or_no_translation_has_words(translat
         ScoringPass(scored, SOURCE, [(0, 0)], translator),
         ScoringPass(replace(scored, text="…"), SOURCE, [GREEN], translator),
     ):
-        assert not passes.inputs and passes.output.scores == ()
+        assert not passes.inputs
+        assert passes.output.scores == ()
 
 
 def test_a_sentence_is_translated_and_then_scored(translator: TextGenerator) -> None:

@@ -162,7 +162,8 @@ def test_the_python_api_has_the_same_terms_in_documents_and_streams(embedded: St
         )
         pieces = list(model.stream("The children are here.", glossary={"children": "Kids"}))
 
-    assert "<b>Kids</b>" in page.text and "Slimseq" in page.text
+    assert "<b>Kids</b>" in page.text
+    assert "Slimseq" in page.text
     assert "Kids" in "".join(pieces)
 
 

@@ -30,7 +30,8 @@ def scored(passes: InsertionPasses, word: str, elements: Sequence[int] = (0,)) -
     """The outputs of a scoring pass of which one word depends on some of the elements."""
     outputs = []
     for index, given in enumerate(passes.inputs):
-        assert isinstance(given, Encoding) and given.output
+        assert isinstance(given, Encoding)
+        assert given.output
         text = given.output.text
         start = text.index(word)
         # The first output is that of the sentence with all of its words.
@@ -45,7 +46,8 @@ def test_a_translation_with_all_targets_needs_one_pass(translator: TextGenerator
     assert passes.inputs == [SOURCE]
     passes.receive([written(OUTPUT)])
 
-    assert not passes.inputs and passes.output == written(OUTPUT)
+    assert not passes.inputs
+    assert passes.output == written(OUTPUT)
 
 
 def test_a_target_takes_the_place_of_the_words_that_depend_on_its_term(translator: TextGenerator) -> None:

@@ -67,5 +67,6 @@ def test_a_summary_says_which_names_it_misspells_and_is_not_made_again(embedded:
         [output] = model.generate([text])
 
     [warning] = [each for each in output.warnings if each.kind == "lost"]
-    assert warning.detail.startswith("Misspelled in the output: ") and "Þórðarson" in warning.detail
+    assert warning.detail.startswith("Misspelled in the output: ")
+    assert "Þórðarson" in warning.detail
     assert not output.repaired

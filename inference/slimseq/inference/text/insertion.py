@@ -125,8 +125,8 @@ def find_targets(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | No
     # A long target may contain a short one.
     longest_first = sorted(range(len(terms)), key=lambda index: -len(terms[index].target))
     for index in longest_first:
-        whole_words = rf"(?<!{_LETTER}){re.escape(terms[index].target)}(?!{_LETTER})"
-        for match in re.finditer(whole_words, output):
+        # As whole words.
+        for match in re.finditer(rf"(?<!{_LETTER}){re.escape(terms[index].target)}(?!{_LETTER})", output):
             if found[index] is None and not overlaps(match.span(), [place for place in found if place]):
                 found[index] = match.span()
     return found
