@@ -54,18 +54,20 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
     assert runtime.new_candidates is not None
     # Only int8 decoders multiply with columns of their candidates alone.
     assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant != "original")
-    # One to three sentences each.
-    rows = [
-        generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
-        for place in range(ROWS)
-    ]
+    rows = []
+    for place in range(ROWS):
+        one_to_three = 1 + place % 3
+        sentences = [text for text, _ in SENTENCES[place : place + one_to_three]]
+        rows.append(generator.encode(" ".join(sentences)).ids)
     settings: list[dict[str, Any]] = [
         {},
         {"no_repeat_ngram_size": 2},
         {"repetition_penalty": 1.3},
         {"min_new_tokens": 9, "max_new_tokens": 9},
     ]
-    options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
+    options_of_settings = [generator.manifest.generation.options(num_beams=beams, **each) for each in settings]
+    options = [options_of_settings[place % len(settings)] for place in range(ROWS)]
+    # Every fifth row may have any token.
     options[::5] = [UnrestrictedOptions(**each.model_dump()) for each in options[::5]]
     alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
 
