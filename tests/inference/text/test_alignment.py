@@ -11,7 +11,7 @@ from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.inference.tokenizer import Encoding
 
 SOURCE = "A green house."
-OUTPUT = TextOutput("Ein grünes Haus.", "eos", 5, 3, False)
+OUTPUT = TextOutput("Ein grünes Haus.", "eos", input_tokens=5, output_tokens=3, truncated=False)
 GREEN, HOUSE = (2, 7), (8, 13)
 
 

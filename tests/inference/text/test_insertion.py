@@ -18,7 +18,7 @@ OUTPUT = "Die Kinder spielen im Garten."
 
 
 def written(text: str) -> TextOutput:
-    return TextOutput(text, "eos", 5, 3, False)
+    return TextOutput(text, "eos", input_tokens=5, output_tokens=3, truncated=False)
 
 
 def passes_of(translator: TextGenerator, text: str = SOURCE, **terms: str) -> InsertionPasses:

@@ -156,7 +156,7 @@ def passes_of(text: str, outputs: Sequence[str], target: str = "pt") -> tuple[st
     given: list[str] = []
     for each in outputs:
         given += map(str, passes.inputs)
-        passes.receive([TextOutput(each, "eos", 5, 3, False)])
+        passes.receive([TextOutput(each, "eos", input_tokens=5, output_tokens=3, truncated=False)])
     assert not passes.inputs
     return passes.output.text, given
 

@@ -187,7 +187,9 @@ def _keep(numeral: str) -> Numeral:
 
 
 def _keep_all(text: str) -> Rendering:
-    return Rendering(text, tuple(_keep(text[slice(*match.span())]) for match in _NUMERAL.finditer(typed(text))))
+    # `typed` keeps the length of a text, so that its numerals are at the same places.
+    places = [match.span() for match in _NUMERAL.finditer(typed(text))]
+    return Rendering(text, tuple(_keep(text[start:end]) for start, end in places))
 
 
 def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:

@@ -105,7 +105,7 @@ def _find_in_window(
         return []
     places = [match.span() for match in PART.finditer(text, start, end)]
     words = [(first, last) for first, last in places if last - first <= MAX_WORD_CHARACTERS]
-    beyond_ascii = [place for place in words if not text[slice(*place)].isascii()]
+    beyond_ascii = [(first, last) for first, last in words if not text[first:last].isascii()]
     unwritable = {*_unwritable(text, beyond_ascii, alphabet, source, target)}
     checked_names = {place for place in beyond_ascii if is_checked and _is_name(text, *place)}
     parts = []
