@@ -176,27 +176,29 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
         for name_in_files in (name, f"model.{name}"):
             if name_in_files in weights:
                 stored[name] = name_in_files
-    inputs = [name for name in stored if name != OUTPUT_TABLE]
     if _table(model, OUTPUT_TABLE) is None:
         # Each matrix of such a model has one name.
         return
     if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
         raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
     for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
-        # The stored matrices that this one must be equal to.
-        if tie_word_embeddings(config):
-            expected = list(stored)
-        elif name in stored:
-            expected = [name]
-        else:
-            expected = inputs or list(stored)
         found = _table(model, name)
-        for other in expected:
+        for other in _equal_tables(name, list(stored), is_tied=tie_word_embeddings(config)):
             if found is None or not _is_same(found, weights, stored[other]):
                 raise BadSource(
                     f"{folder.name}: {stored[other]} has other values in the safetensors than {name} in the loaded "
                     f"{_kind(model)}; config.json and the tensors disagree about which matrices are tied"
                 )
+
+
+def _equal_tables(name: str, stored: list[str], *, is_tied: bool) -> list[str]:
+    """Returns the stored matrices to which a matrix of the model must be equal. `is_tied`: all are one matrix."""
+    if is_tied:
+        return stored
+    if name in stored:
+        return [name]
+    inputs = [each for each in stored if each != OUTPUT_TABLE]
+    return inputs or stored
 
 
 def _is_same(found: "torch.Tensor", weights: SafetensorsReader, name: str) -> bool:

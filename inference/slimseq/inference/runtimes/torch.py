@@ -98,25 +98,26 @@ class TorchRuntime:
                 **self._caches(),
                 stopping_criteria=[stop] if callbacks.is_cancelled else None,
             )
-        sequences: list[GeneratedSequence] = []
+        found = [self._sequence(output, options, was_cancelled=was_cancelled) for output in outputs.tolist()]
         # The outputs of a row follow each other, best first.
-        for place, output in enumerate(outputs.tolist()):
-            # Without the start token.
-            row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
-            reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
-            if was_cancelled and reason == "length":
-                reason = "cancelled"
-            sequence = GeneratedSequence(row_ids, reason)
-            row, rank = divmod(place, options.num_return_sequences)
-            if rank > 0:
-                sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, sequence))
-                continue
-            sequences.append(sequence)
-            if callbacks.on_token is None:
-                continue
-            for token in row_ids:
-                callbacks.on_token(row, token)
+        count = options.num_return_sequences
+        sequences: list[GeneratedSequence] = []
+        for start in range(0, len(found), count):
+            best, *others = found[start : start + count]
+            sequences.append(replace(best, alternatives=tuple(others)))
+        if callbacks.on_token is not None:
+            for row, sequence in enumerate(sequences):
+                for token in sequence.ids:
+                    callbacks.on_token(row, token)
         return sequences
+
+    def _sequence(self, output: list[int], options: GenerationOptions, *, was_cancelled: bool) -> GeneratedSequence:
+        """Returns the sequence of an output of transformers, which has the start token and may have padding."""
+        ids = self._trim(output[1:], was_cancelled=was_cancelled)
+        reason = finish_reason(ids, options.max_new_tokens, self._configuration)
+        if was_cancelled and reason == "length":
+            reason = "cancelled"
+        return GeneratedSequence(ids, reason)
 
     def _caches(self) -> dict[str, Any]:
         """Returns the argument with empty caches, which grow by layer.

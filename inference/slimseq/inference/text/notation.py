@@ -131,7 +131,9 @@ class Notation:
     def percent(self) -> str | None:
         """What is written after a number: a percent sign, with a space before it or not. None: the sign is before."""
         match = re.search(r"0(.?)%$", self._locale.percent_formats[None].pattern)
-        return f"{' ' if match[1] else ''}%" if match else None
+        if match is None:
+            return None
+        return " %" if match[1] else "%"
 
     @cached_property
     def percent_words(self) -> tuple[str, ...]:
@@ -336,12 +338,8 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
 
     if name:
         # A word in capitals before a number is a name in English. German says "WM 2014" for the World Cup.
-        if own.language != "en" and name.endswith(" "):
-            return False
-        letters = name.rstrip(" -")
-        # Any capital before the number is enough: ACE2 may be ECA2, but not 2.
-        has_letters = letters in before + after or before.rstrip(" -")[-1:].isupper()
-        return letters not in _NOT_NAMES and not has_letters
+        may_be_word = own.language != "en" and name.endswith(" ")
+        return not may_be_word and _lacks_name(name.rstrip(" -"), before, after)
 
     if match["decade"]:
         return target in _DECADES and not lowered.startswith(_DECADES[target])
@@ -351,11 +349,24 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
         preposition = match.string[max(match.start() - len("to "), 0) : match.start()].strip()
         return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
 
-    unit_words = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
-    following = _WORDS.findall(lowered.translate(_BASE_LETTERS))
-    if not unit_words or following[:1] == [unit.lower()]:
+    return _lacks_unit(unit, notation.unit_words(own.unit_name(unit)), lowered)
+
+
+def _lacks_name(letters: str, before: str, after: str) -> bool:
+    """Whether the letters of a name such as BA 117 are surely not beside a number, given the texts around it."""
+    if letters in _NOT_NAMES or letters in before + after:
         return False
-    return not any(_is_same(word, each) for word in following for each in unit_words)
+    # Any capital before the number is enough: ACE2 may be ECA2, but not 2.
+    return not before.rstrip(" -")[-1:].isupper()
+
+
+def _lacks_unit(unit: str, names: Sequence[str], after: str) -> bool:
+    """Whether a unit is surely not after a number, given its names in the target language and the text after it."""
+    names = [name.translate(_BASE_LETTERS) for name in names]
+    following = _WORDS.findall(after.translate(_BASE_LETTERS))
+    if not names or following[:1] == [unit.lower()]:
+        return False
+    return not any(_is_same(word, name) for word in following for name in names)
 
 
 def _is_same(word: str, unit: str) -> bool:

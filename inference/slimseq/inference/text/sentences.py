@@ -141,17 +141,7 @@ def split_sentences(
         pending.append(line[:indentation])
         start = line_start + indentation
         end = start + len(content)
-
-        # The ranges in this line, counted from the start of its content.
-        own_ranges: list[Range] = []
-        while next_range < len(ranges) and ranges[next_range][0] < end:
-            first, last = ranges[next_range]
-            own_ranges.append((max(first, start) - start, min(last, end) - start))
-            if last > end:
-                # The range goes on in the next line.
-                break
-            next_range += 1
-
+        own_ranges, next_range = _ranges_within(ranges, next_range, start, end)
         if is_protected:
             read, spans = _find_protected(content, language, own_ranges, find_names)
         else:
@@ -171,6 +161,21 @@ def split_sentences(
         pending = [line[indentation + len(content) :]]
         line_start += len(line)
     return SegmentedText(found, "".join(pending))
+
+
+def _ranges_within(ranges: Sequence[Range], index: int, start: int, end: int) -> tuple[list[Range], int]:
+    """Returns the ranges from an index on that are in the content of a line, which has this start and end.
+
+    Places count from the start of the content. Also returns the index of the first range that goes on after the line.
+    """
+    found: list[Range] = []
+    while index < len(ranges) and ranges[index][0] < end:
+        first, last = ranges[index]
+        found.append((max(first, start) - start, min(last, end) - start))
+        if last > end:
+            break
+        index += 1
+    return found, index
 
 
 def _find_protected(
