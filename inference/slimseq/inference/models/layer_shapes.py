@@ -93,15 +93,15 @@ class LayerShapes:
                 f"config.json: {LAYER_SHAPES} has {len(shapes)} layers of the {stack.name}, which has "
                 f"{len(stack.layers)}"
             )
+        layers = []
+        for number, (layer, shape) in enumerate(zip(stack.layers, shapes, strict=True)):
+            layers.append(self._applied_to_layer(layer, shape, f"{LAYER_SHAPES}.{stack.name}[{number}]"))
         self_heads = {shape.heads for shape in shapes}
         if stack.shares_position_bias and len(self_heads) > 1:
             raise BadSource(
                 f"config.json: {LAYER_SHAPES}: all self-attentions of the {stack.name} share one relative position "
                 "bias, so that their numbers of heads must be equal"
             )
-        layers = []
-        for number, (layer, shape) in enumerate(zip(stack.layers, shapes, strict=True)):
-            layers.append(self._applied_to_layer(layer, shape, f"{LAYER_SHAPES}.{stack.name}[{number}]"))
         return replace(stack, layers=tuple(layers))
 
     def _applied_to_layer(self, layer: Layer, shape: LayerShape, place: str) -> Layer:
