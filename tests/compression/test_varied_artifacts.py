@@ -192,10 +192,14 @@ def test_a_summarizer_whose_layers_differ_drafts_from_its_source(tmp_path: Path)
     assert [each.ids for each in outputs[0]] == [each.ids for each in outputs[2]]
 
 
-def test_ctranslate2_runs_layers_that_differ_in_feed_forwards_alone(tmp_path: Path) -> None:
-    context = imported("bart", tmp_path)
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_ctranslate2_runs_layers_that_differ_in_feed_forwards_alone(model_type: str, tmp_path: Path) -> None:
+    context = imported(model_type, tmp_path)
     plan = whole_plan(load_model(context.store.folder(TASK, "original"))).record()
     plan["encoder"][0]["feed_forward"] -= 24
+    for layer in [*plan["encoder"], *plan["decoder"]]:
+        # Fewer heads than the width of the model has room for, the same number in all layers.
+        layer |= {name: 3 for name in ("heads", "cross_heads") if name in layer}
     apply(context, "prune", {"plan": plan, "max_steps": 0}, "varied", tmp_path)
 
     add_ctranslate2(context, TASK, "varied")

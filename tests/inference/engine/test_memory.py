@@ -172,3 +172,28 @@ def test_large_caches_of_documents_have_one_group_a_hypothesis_where_the_platfor
     # Each of the four hypotheses attends to its first token.
     assert (few[0] == 0).sum() == 4
     assert (many[0] == 0).sum() == 4
+
+
+def test_layers_with_different_numbers_of_heads_have_caches_of_their_own_shapes() -> None:
+    shapes: dict[str, Sequence[int | str]] = {}
+    for layer, heads in enumerate((1, 3, 1)):
+        shapes |= {name: ["inputs", heads, 1, "capacity", WIDTH] for name in past(layer, "decoder")}
+    shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
+    shapes[SELF_ATTENTION_BIAS] = ["inputs", 1, 1, "rows_a_group", "capacity"]
+    made = Memory(DecoderInputs.of(shapes, layers=3), num_beams=2)
+    names = [name for layer in range(3) for name in past(layer, "decoder")]
+
+    made.join([3, 5], [source(1, 3), source(2, 5)])
+    made.ensure_capacity()
+    made.allocate_slots()
+    for number, name in enumerate(names):
+        # Each cache has values of its own for each input.
+        made.views()[name][:] = 10 * number + np.arange(2)[:, None, None, None, None]
+    made.join([2, 9], [source(3, 2), source(4, 9)])
+    made.keep(np.array([1]))
+
+    for number, name in enumerate(names):
+        cache = made.views()[name]
+        assert cache.shape[1] == shapes[name][1]
+        # The second input is the only one that stays. It keeps the slots that it used.
+        assert (cache[:, :, :, :2] == 10 * number + 1).all()
