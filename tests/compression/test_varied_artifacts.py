@@ -129,7 +129,7 @@ def test_an_artifact_whose_layers_differ_is_pruned_and_distilled_further(model_t
         assert [layer.heads for layer in narrower.stacks[stack]] == [layer.heads for layer in layers]
     tokens = [config_of(context, name)["vocab_size"] for name in ("varied", "fewer-tokens")]
     assert tokens[0] >= tokens[1]
-    with pytest.raises(BadParameters, match="--heads: the layers of this model have different numbers of heads"):
+    with pytest.raises(BadParameters, match="--heads does not work for a model whose configuration"):
         applied("prune", {"heads": 1}, "fewer-heads")
     with pytest.raises(BadParameters, match="above the"):
         applied("prune", {"feed_forward": 1000}, "wider")

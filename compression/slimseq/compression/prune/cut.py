@@ -91,8 +91,8 @@ def _check_options(model: "PreTrainedModel", options: PruneOptions) -> None:
     whole = whole_plan(model)
     if options.heads is not None:
         raise BadParameters(
-            "--heads: the layers of this model have different numbers of heads; a recipe's `plan` says how many stay "
-            "in each"
+            "--heads does not work for a model whose configuration names the sizes of each layer; a recipe's `plan` "
+            "says how many heads stay in each"
         )
     fewest_channels = min(layer.feed_forward for layers in whole.stacks.values() for layer in layers)
     check_feed_forward(options.feed_forward, fewest_channels)
