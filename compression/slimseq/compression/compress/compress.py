@@ -108,7 +108,7 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     choosing_half, _ = halves(len(data.dev), context.seed)
     prefix = options.name or ("" if variant == "original" else variant)
     places = tuple(int(place) for place in choosing_half)
-    run = Run(context, options, original, data, places, judge, folder, plan, prefix)
+    run = Run(context, options, original, data, places, judge, folder, plan, pair_seconds, prefix)
     write_examples(folder.path / CHOOSING, run.choosing)
     run.prepare_store()
     return run

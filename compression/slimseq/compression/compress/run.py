@@ -46,6 +46,8 @@ class Run:
     judge: Judge
     folder: RunFolder
     plan: TimePlan
+    pair_seconds: float
+    """Time that the original takes for one dev pair."""
     prefix: str
     """Beginning of the candidates' names; may be empty."""
 

@@ -45,8 +45,10 @@ from slimseq.compression.train.data.training_data import TrainingSet, read_examp
 TARGETS = (1.5, 2.0, 3.0, 4.5)
 # Shapes of a target whose true divergence is measured.
 RANKED_SHAPES = 3
-# Pairs for the fits and the moments, and for the divergences.
-CALIBRATION_PAIRS, PROBE_PAIRS = 256, 64
+# Pairs for the moments and the fits: the Wanda paper and SparseGPT use 128. A slow model gets fewer of them.
+CALIBRATION_PAIRS = range(16, 129)
+# Pairs on which divergences are measured.
+PROBE_PAIRS = 64
 # Steps after which the speed of a training is known well enough to plan with.
 TRIAL_STEPS = 10
 # A first stage of fewer steps would compare noise.
@@ -145,7 +147,7 @@ class _Search:
 
     def calibration(self) -> TrainingSet:
         """Returns the pairs for moments and fits."""
-        return self._pairs(slice(None, CALIBRATION_PAIRS))
+        return self._pairs(slice(None, calibration_pairs(self._run)))
 
     def probes(self) -> TrainingSet:
         """Returns other pairs, on which divergences are measured."""
@@ -211,6 +213,13 @@ class _Search:
         kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
         cut = cut_to_plan(model, plan, kept, fitted)
         return divergence(model, cut, self.probes(), run.own_context)
+
+
+def calibration_pairs(run: Run) -> int:
+    """Returns the number of pairs for moments and fits: as many as there is time for."""
+    # A forward pass takes less time than the generation of a pair.
+    affordable = LOSSES_SHARE * run.plan.within / 2 / run.pair_seconds
+    return min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
 
 
 def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape, Stage]]:
@@ -279,7 +288,7 @@ def _deficit(run: Run, candidate: Candidate) -> float:
 
 def _step(run: Run, shape: Shape) -> dict[str, Any]:
     """Returns the options of the `prune` step of a shape, without its end."""
-    return {"plan": shape.plan.record(), "samples": CALIBRATION_PAIRS, **training_options(run.width)}
+    return {"plan": shape.plan.record(), "samples": calibration_pairs(run), **training_options(run.width)}
 
 
 def _remarks(shapes: Sequence[Shape], winners: Sequence[tuple[Shape, Stage]]) -> list[str]:
