@@ -31,6 +31,8 @@ RIDGE = 1e-3
 BLOCKS = 48
 # The channels of a block are chosen one after the other from this many times as many candidates.
 CANDIDATES = 3
+# The matrices lose the removed structures when this share of the structures that they have is left.
+COMPACTED_SHARE = 0.75
 
 
 def measure_moments(
@@ -322,7 +324,7 @@ def find_removals(projections: Sequence[Projection], width: int) -> list[Removal
             each.remove(torch.tensor(removed))
         order += numbers[removed].tolist()
         count -= len(removed)
-        if count <= len(numbers) // 2:
+        if count <= COMPACTED_SHARE * len(numbers):
             left = eliminations[0].left
             numbers = numbers[left]
             eliminations = [each.restricted(left) for each in eliminations]
