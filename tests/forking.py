@@ -100,7 +100,8 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     # huggingface_hub reads `HF_*` variables when it is imported. transformers has imported it before the fork.
-    if hub := sys.modules.get("huggingface_hub.constants"):
+    hub = sys.modules.get("huggingface_hub.constants")
+    if hub:
         importlib.reload(hub)
     sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """`distill`: which layers a student gets, and what its manifest says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
-from slimseq.compression.technique import Job
+from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.trainer import TrainingPaused
 from slimseq.compression.train.training_options import TrainingOptions
+from slimseq.compression.train.unfinished import CURRENT
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_file, tiny_model, tiny_store, tiny_tokenizer
 from tests.families import Family
@@ -46,3 +49,24 @@ def test_a_student_is_published_with_what_was_done_to_it(tmp_path: Path) -> None
     assert step.parameters["kept_layers"] == {"encoder": [0, 1], "decoder": [0]}
     assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
     assert len(architecture_of_model(student).decoder.layers) == 1
+
+
+def test_a_paused_job_publishes_nothing_and_goes_on_to_the_artifact_of_one_without_pause(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    technique = technique_named("distill")
+    options = technique.read({"max_steps": 20, "warmup_steps": 2, "tokens_per_batch": 200})
+    files, folder = DataFiles([tiny_file(tmp_path)]), tmp_path / "checkpoint"
+    job = Job(context, TASK, "original", "paused", files, checkpoint=folder)
+
+    with pytest.raises(TrainingPaused, match="step 5"):
+        technique.apply(replace(job, pause_at=5), options)
+    variants_at_the_pause = context.store.variants(TASK)
+    had_checkpoint = (folder / CURRENT).exists()
+    technique.apply(job, options)
+    technique.apply(Job(context, TASK, "original", "whole", files), options)
+
+    assert had_checkpoint
+    assert "paused" not in variants_at_the_pause
+    assert not (folder / CURRENT).exists()
+    paused, whole = (context.store.folder(TASK, name) / "model.safetensors" for name in ("paused", "whole"))
+    assert paused.read_bytes() == whole.read_bytes()

@@ -86,6 +86,7 @@ def learn_from_parent(
         checkpoint_folder=job.checkpoint,
         dev=material.dev,
         describe=doing,
+        pause_at=job.pause_at,
     )
     parameters = {**parameters, **training_parameters(report, training, job.files, has_teacher=True)}
     step = step_of(context, technique, parameters, parent.manifest.digest, started)

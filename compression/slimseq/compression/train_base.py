@@ -150,7 +150,15 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
             material = read_material(context, task, files, tokenizer, prefix, limits, is_read_whole=is_read_whole)
         if not generation.language_tokens:
             warn_of_languages(context, material, parent.languages if parent else options.languages or LANGUAGES[task])
-        report = train(model, material.train, training, context, checkpoint_folder=job.checkpoint, dev=material.dev)
+        report = train(
+            model,
+            material.train,
+            training,
+            context,
+            checkpoint_folder=job.checkpoint,
+            dev=material.dev,
+            pause_at=job.pause_at,
+        )
         parameters = start.parameters | training_parameters(report, training, files, has_teacher=False)
         step = step_of(context, "train", parameters, parent.digest if parent else None, started)
         if parent is not None:

@@ -15,7 +15,7 @@ from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train.data.training_data import TokenPair, TrainingSet
 from slimseq.compression.train.loss import dev_loss
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import train
+from slimseq.compression.train.trainer import TrainingPaused, train
 from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.compression.train.training_report import TrainingReport
 from slimseq.compression.train.unfinished import CURRENT, PREVIOUS, WRITING
@@ -88,6 +88,55 @@ def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family:
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     for (name, expected), found in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(expected, found), name
+
+
+def test_a_run_with_pauses_whose_end_is_chosen_later_has_the_weights_of_one_without(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    context, dataset = tiny_context(tmp_path), tiny_set(tokenizer)
+    dev = dataset.with_examples([Example(*pair) for pair in HELD_OUT])
+    whole, paused = tiny_model(Family.T5, tokenizer), tiny_model(Family.T5, tokenizer)
+
+    def run(model: Any, name: str, count: int, pause_at: int | None = None) -> TrainingReport:
+        options, folder = steps(count, warmup_steps=4), tmp_path / name
+        return train(model, dataset, options, context, checkpoint_folder=folder, dev=dev, pause_at=pause_at)
+
+    expected = run(whole, "whole", 40)
+    with pytest.raises(TrainingPaused, match="step 6") as first:
+        run(tiny_model(Family.T5, tokenizer), "parts", 10_000, pause_at=6)
+    with pytest.raises(TrainingPaused) as second:
+        run(tiny_model(Family.T5, tokenizer), "parts", 60, pause_at=28)
+    report = run(paused, "parts", 40)
+
+    assert (first.value.steps, second.value.steps, report.steps, report.resumed_from) == (6, 28, 40, 28)
+    assert first.value.dev_loss is not None
+    assert second.value.dev_loss is not None
+    assert second.value.dev_loss < first.value.dev_loss
+    assert 0 < first.value.seconds < second.value.seconds
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert (report.kept_step, report.dev_loss_after) == (expected.kept_step, expected.dev_loss_after)
+    for (name, weights), found in zip(whole.named_parameters(), paused.parameters(), strict=True):
+        assert torch.equal(weights, found), name
+
+
+def test_a_pause_behind_the_checkpoint_pauses_at_once_and_one_behind_the_end_never(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    context, dataset, folder = tiny_context(tmp_path), tiny_set(tokenizer), tmp_path / "run"
+
+    for pause_at in (4, 3):
+        with pytest.raises(TrainingPaused, match="step 4"):
+            train(
+                tiny_model(Family.T5, tokenizer), dataset, OPTIONS, context, checkpoint_folder=folder, pause_at=pause_at
+            )
+    report = train(tiny_model(Family.T5, tokenizer), dataset, OPTIONS, context, checkpoint_folder=folder, pause_at=99)
+
+    assert report.steps == STEPS
+
+
+def test_a_pause_without_a_place_for_a_checkpoint_is_refused_before_any_step(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+
+    with pytest.raises(BadParameters, match="only where it can write a checkpoint"):
+        train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), OPTIONS, tiny_context(tmp_path), pause_at=2)
 
 
 def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Path) -> None:

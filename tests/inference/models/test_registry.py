@@ -29,8 +29,8 @@ def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str)
         modules |= {stack.positions, *stack.norms}
         for layer in stack.layers:
             for part in layer.parts:
-                # An activation has no tensors.
-                names = [name for field, name in vars(part).items() if field != "activation"]
+                # An activation and the number of heads have no tensors.
+                names = [name for field, name in vars(part).items() if field not in ("activation", "heads")]
                 modules |= {*chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in names)}
     named |= {f"{module}.{ending}" for module in modules if module for ending in ("weight", "bias")}
 

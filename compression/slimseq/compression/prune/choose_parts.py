@@ -1,76 +1,66 @@
-"""Chooses which heads and feed-forward channels stay where a plan says how many.
+"""Chooses which heads and feed-forward channels stay where a plan says how many, and fits the weights that stay.
 
-Parts are ranked by their importance (`importance`, criterion `wanda`). The feed-forward weights that stay are fitted to
-the outputs before the cut (`feed_forward`).
+Parts lose what `second_order` removes first. The projections that leave them are fitted by least squares to their
+outputs before the cut.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from slimseq.compression.context import Context
-from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.cut_to_plan import KeptParts
-from slimseq.compression.prune.feed_forward import fitted_down, second_moments
-from slimseq.compression.prune.importance import Importance, measure_importance
 from slimseq.compression.prune.layer_plan import LayerPlan
-from slimseq.compression.prune.rebuild import best
+from slimseq.compression.prune.model_parts import ModelPart, parts_of
+from slimseq.compression.prune.ranked_parts import rank_parts
+from slimseq.compression.prune.second_order import Projection, Removal, inputs_of
 from slimseq.compression.train.data.training_data import TrainingSet
-from slimseq.inference.models.architecture import Attention, Layer, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 def choose_parts(
-    model: "PreTrainedModel", plan: LayerPlan, calibration: TrainingSet, context: Context
+    model: "PreTrainedModel",
+    plan: LayerPlan,
+    calibration: TrainingSet,
+    context: Context,
+    cache: Path | None = None,
 ) -> tuple[KeptParts, dict[str, torch.Tensor]]:
     """Chooses the parts that stay, on calibration pairs; the arguments of `cut_to_plan`.
 
-    Afterwards the model is on `context.device` and in evaluation mode. Its weights stay the same.
+    Afterwards the model is on `context.device` and in evaluation mode. Its weights stay the same. `cache` is a folder
+    of this model alone: with it, later calls with other plans and the same pairs take a fraction of the time. What is
+    chosen is the same without it.
 
     Returns:
         The heads and channels that stay, and the fitted weights and biases, by the name of the tensor. Parts that stay
         whole are in neither.
     """
-    importance = measure_importance(model, calibration, context)
+    counts = _counts(model, plan)
     kept: dict[str, torch.Tensor] = {}
-    for stack in architecture_of_model(model).stacks:
-        layers = [stack.layers[planned.layer] for planned in plan.stacks[stack.name]]
-        for planned, layer in zip(plan.stacks[stack.name], layers, strict=True):
-            own, cross = layer.self_attention, layer.cross_attention
-            if isinstance(own, Attention) and planned.heads is not None and planned.heads < own.heads.count:
-                scores = _self_attention_scores(stack, layers, own, importance)
-                kept[own.output] = best(scores, planned.heads, "attention heads")
-            if cross is not None and planned.cross_heads is not None and planned.cross_heads < cross.heads.count:
-                kept[cross.output] = best(importance.heads[cross.output], planned.cross_heads, "attention heads")
-            scores = importance.channels[layer.feed_forward.down]
-            if planned.feed_forward < len(scores):
-                kept[layer.feed_forward.down] = best(scores, planned.feed_forward, "feed-forward channels")
-    return kept, _fitted(model, kept, calibration)
-
-
-def _self_attention_scores(
-    stack: Stack, layers: list[Layer], attention: Attention, importance: Importance
-) -> torch.Tensor:
-    """Returns the scores of an attention's heads. Layers that share a position bias have the sum of their scores."""
-    if not stack.shares_position_bias:
-        return importance.heads[attention.output]
-    return torch.stack([importance.heads[layer.attentions[0].output] for layer in layers]).sum(0)
-
-
-def _fitted(model: "PreTrainedModel", kept: KeptParts, calibration: TrainingSet) -> dict[str, torch.Tensor]:
-    """Returns the weights and biases of the projections down that lose channels, fitted on the calibration pairs."""
-    downs = [layer.feed_forward.down for layer in architecture_of_model(model).layers]
-    cut = [name for name in downs if name in kept]
-    if not cut:
-        return {}
-    moments, state = second_moments(model, calibration), model.state_dict()
     fitted: dict[str, torch.Tensor] = {}
-    for name in cut:
-        weight, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
-        values = fitted_down(moments.of(name), weight, bias, kept[name])
-        fitted[f"{name}.weight"] = values[: len(kept[name])].T.to(weight)
-        if bias is not None:
-            fitted[f"{name}.bias"] = values[-1].to(bias)
-    return fitted
+
+    def fit(part: ModelPart, projection: Projection, removal: Removal) -> None:
+        count = counts.get(part.projection, part.count)
+        if count == part.count:
+            return
+        kept[part.projection] = removal.kept(count)
+        found = projection.fit(inputs_of(removal.kept(count), part.width))
+        fitted[f"{part.projection}.weight"] = found.weight
+        if found.bias is not None:
+            fitted[f"{part.projection}.bias"] = found.bias
+
+    rank_parts(model, calibration, context, fit, cache)
+    return kept, fitted
+
+
+def _counts(model: "PreTrainedModel", plan: LayerPlan) -> dict[str, int]:
+    """Returns how many heads or channels stay of each part of the layers that stay, by the part's projection."""
+    planned = {(stack, layer.layer): layer for stack, layers in plan.stacks.items() for layer in layers}
+    return {
+        part.projection: getattr(planned[part.stack, part.layer], part.kind)
+        for part in parts_of(model)
+        if (part.stack, part.layer) in planned
+    }

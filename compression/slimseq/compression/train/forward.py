@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -27,13 +27,19 @@ def pad_id_of(model: "PreTrainedModel") -> int:
     return int(pad_id)
 
 
-def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
+def encoded_by(model: "PreTrainedModel", batch: Batch) -> Any:
+    """Returns what a model's encoder makes of a batch, for `logits_of`."""
+    return model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+
+
+def logits_of(model: "PreTrainedModel", batch: Batch, encoded: Any = None) -> torch.Tensor:
     """Runs a model with teacher forcing and returns its logits, `(rows, target_length, vocabulary)`.
 
-    The decoder's input is the labels shifted right.
+    The decoder's input is the labels shifted right. With the outputs of the encoder, only the decoder runs.
     """
     output = model(
-        input_ids=batch.input_ids,
+        input_ids=batch.input_ids if encoded is None else None,
+        encoder_outputs=encoded,
         attention_mask=batch.attention_mask,
         decoder_input_ids=decoder_inputs(model, batch.labels),
         use_cache=False,

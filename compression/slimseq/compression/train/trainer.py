@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from slimseq.compression.context import Context
-from slimseq.compression.errors import TrainingDiverged
+from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train import checkpoint
 from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
@@ -60,6 +60,27 @@ KEEP_FREED_MEMORY = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}
 MALLOC_DEFAULTS = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**10}
 
 
+class TrainingPaused(Exception):
+    """Raised when a training stops at the step where its caller wanted a pause. A checkpoint has all of it.
+
+    The same call with a later pause, or without one, goes on from the checkpoint. It ends with the weights of a run
+    without pauses. The end of the run may be chosen after a pause, as long as the learning rate is still constant: the
+    steps so far are at most `1 - decay_fraction` of the bound before and after, and both bounds are at least
+    `1 / WARMUP_SHARE` times the steps of the warm-up (`schedule`).
+    """
+
+    def __init__(self, progress: RunProgress, dev_loss: float | None) -> None:
+        super().__init__(f"training paused at step {progress.steps:,}")
+        self.steps = progress.steps
+        self.seconds = progress.seconds
+        """Seconds of training alone, of all runs so far."""
+        self.steps_per_second = progress.steps / progress.seconds if progress.seconds else 0.0
+        self.last_loss = last_mean(progress.losses)
+        """Mean training loss of the last steps, in nats a target token."""
+        self.dev_loss = dev_loss
+        """Loss on dev data at the pause, in nats a target token. None without dev data."""
+
+
 def train(
     model: "PreTrainedModel",
     dataset: TrainingSet,
@@ -69,6 +90,7 @@ def train(
     checkpoint_folder: Path | None = None,
     dev: TrainingSet | None = None,
     describe: str = "Training",
+    pause_at: int | None = None,
 ) -> TrainingReport:
     """Trains a model in place. Afterwards the model is on `context.device` and in evaluation mode.
 
@@ -84,10 +106,13 @@ def train(
         dev: held-out pairs. Their loss is measured before, during and after the training. The model ends with the
             weights of the lowest loss.
         describe: name of the work in the progress display.
+        pause_at: number of steps after which the training pauses, if it has not ended. None for no pause.
 
     Raises:
-        BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
+        BadParameters: options out of range, a teacher of another vocabulary, a checkpoint of another run, or a pause
+            without a checkpoint.
         TrainingDiverged: the loss is not a finite number.
+        TrainingPaused: the run is at the step of the pause. Its checkpoint was written.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
     """
     options.check()
@@ -95,9 +120,13 @@ def train(
     model.to(context.device)  # type: ignore[arg-type]
     run = _Run(model, dataset, options, context, teacher, checkpoint_folder, dev)
     resumed_from = run.resume()
+    if pause_at is not None and run.folder is None:
+        raise BadParameters("a training pauses only where it can write a checkpoint")
     run.measure_before()
-    run.loop(describe)
+    run.loop(describe, pause_at)
     progress = run.progress
+    if run.done < 1:
+        raise TrainingPaused(progress, run.dev_loss_at_pause())
     last_loss = run.measure() if progress.steps else progress.dev_loss_before
     kept_step = run.take_best(last_loss)
     return TrainingReport(
@@ -266,8 +295,12 @@ class _Run:
     def _dev_loss(self, dev: TrainingSet) -> float:
         return dev_loss(self.model, dev, self.context, self.options.precision)
 
-    def loop(self, describe: str) -> None:
-        """Runs steps until a bound is reached or a signal arrives."""
+    def dev_loss_at_pause(self) -> float | None:
+        """Measures the loss on dev data and notes it nowhere: a run without the pause would not have measured here."""
+        return None if self.dev is None else self._dev_loss(self.dev)
+
+    def loop(self, describe: str, pause_at: int | None = None) -> None:
+        """Runs steps until a bound is reached, a signal arrives, or the step of a pause is reached."""
         options, progress = self.options, self.progress
         started = time.monotonic()
         seconds_of_earlier_runs = progress.seconds
@@ -292,7 +325,7 @@ class _Run:
             done = round(self.done * total)
             task = display.add_task(describe, total=total, completed=done, status="", unit=unit, resumed_at=done)
             try:
-                while self.done < 1 and not signals:
+                while self.done < 1 and not signals and (pause_at is None or progress.steps < pause_at):
                     entry = self._step(batches)
                     now = time.monotonic()
                     progress.seconds = seconds_of_earlier_runs + now - started

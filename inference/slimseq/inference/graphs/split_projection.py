@@ -158,7 +158,8 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
     zero, one, two = builder.integers(0), builder.integers(1), builder.integers(2)
     kept = builder.node("Slice", [logits, zero, tensor_names.LOGIT_COLUMNS, one], path)
     groups = f"{path}/groups"
-    missing = -count % GROUP
+    # The last group of a block is filled up with tokens that are never best.
+    missing = math.ceil(count / GROUP) * GROUP - count
     if missing:
         ends = [builder.integers(0, 0, 0, missing), builder.number(-math.inf)]
         logits = builder.node("Pad", [logits, *ends], path)

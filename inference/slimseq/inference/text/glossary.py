@@ -16,7 +16,8 @@ from unicodedata import category
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.formats.tags import ATOMS
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, window_end
 
 # Limits of the terms of a request, and of a file.
 MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000

@@ -93,6 +93,10 @@ class ActivationMeans:
     def of(self, name: str) -> torch.Tensor:
         return self._sums[name] / self._counts[name]
 
+    def take(self, name: str) -> torch.Tensor:
+        """Returns the mean at a module and forgets it, so that its memory is free afterwards."""
+        return self._sums.pop(name) / self._counts.pop(name)
+
     def input_hook(self, name: str, stack: str, reduce: Reduce) -> Callable[..., None]:
         return lambda _module, inputs: self._add(name, inputs[0], stack, reduce)
 
