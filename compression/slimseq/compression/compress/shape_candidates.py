@@ -301,7 +301,8 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        if run.options.keep - run.announce(candidate) > HOPELESS_DEFICIT:
+        kept, _ = run.announce(candidate)
+        if run.options.keep - kept > HOPELESS_DEFICIT:
             break
     return found
 
