@@ -19,6 +19,7 @@ from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.scorer import check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
@@ -33,6 +34,8 @@ from slimseq.models_store.manifest import Task
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
 # a choice needs, the greater share. Each candidate is faster than the original.
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
+# Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
+SCORER_PAIRS = 8
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
@@ -101,6 +104,9 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     if options.unlabelled:
         train = [label_with_original(context, original, options.unlabelled, folder, plan)]
     data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
+    if options.scorer is not None:
+        probe = data.dev[:SCORER_PAIRS]
+        check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe])
     pair_seconds = folder.find(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from slimseq.compression.errors import BadParameters
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
 # Regularization of the least squares: what is added to the second moments of inputs, as a share of their mean.
 RIDGE = 1e-3
-# Structures are removed in blocks of the number of those left, divided by this. With fewer left, one by one.
-BLOCKS = 64
-# The structures of a block are chosen one after the other from this many times as many candidates.
-CANDIDATES = 4
+# Channels are removed in blocks of the number of those left, divided by this. With fewer left, one by one.
+BLOCKS = 48
+# The channels of a block are chosen one after the other from this many times as many candidates.
+CANDIDATES = 3
+# The matrices lose the removed structures when this share of the structures that they have is left.
+COMPACTED_SHARE = 0.75
 
 
 def measure_moments(
@@ -218,6 +221,37 @@ class Elimination:
         errors = parts.reshape(len(order), self._width).sum(1).cumsum(0)
         return torch.cat([errors.new_zeros(1), errors[:-1]])
 
+    def cheapest_in_turn(self, candidates: torch.Tensor, count: int) -> tuple[list[int], list[float]]:
+        """Chooses `count` of some channels that cost least one after the other, with the updates in between.
+
+        Costs and updates need the inverse and the Gram matrix of the candidates' weights alone. NumPy has less to do
+        for each of many small matrices than torch, and its threads do not wait for each other.
+
+        Returns:
+            The indices of the chosen ones among the candidates, and the squared error that each adds.
+        """
+        rows = self._rows[candidates]
+        gram = (rows @ rows.T).numpy()
+        inverse = self._inverse[candidates][:, candidates].numpy()
+        is_left = np.ones(len(candidates), dtype=np.bool_)
+        chosen: list[int] = []
+        costs: list[float] = []
+        for _ in range(count):
+            left_costs = np.where(is_left, gram.diagonal() / inverse.diagonal(), np.inf)
+            best = int(left_costs.argmin())
+            chosen.append(best)
+            costs.append(float(left_costs[best]))
+            is_left[best] = False
+            # The weights lose a multiple of the removed channel's: w - f w_best, and the Gram matrix with them.
+            factors = inverse[:, best] / inverse[best, best]
+            products = gram[:, best] - 0.5 * gram[best, best] * factors
+            crossed = np.outer(factors, products)
+            gram -= crossed
+            gram -= crossed.T
+            inverse -= np.outer(factors, inverse[best].copy())
+            inverse[best, best] = 1.0
+        return chosen, costs
+
     def restricted(self, structures: torch.Tensor) -> "Elimination":
         """Returns the elimination of some structures alone: their costs and updates depend on nothing else."""
         inputs = inputs_of(structures, self._width)
@@ -263,38 +297,44 @@ def find_removals(projections: Sequence[Projection], width: int) -> list[Removal
     The same structures are removed from all projections: from one, or from the self-attentions of a stack that share a
     position bias. What counts is then the sum of the relative errors.
 
-    Where there are many structures, they are removed in blocks. The structures of a block are chosen one after the
-    other among the cheapest candidates, with the same updates, so that of equal structures only one is chosen.
+    Where there are many structures, they are removed in blocks. The channels of a block are chosen one after the other
+    among the cheapest candidates, with the same updates, so that of equal channels only one is chosen.
     """
     eliminations = [projection.elimination(width) for projection in projections]
-    scales = [1 / projection.energy if projection.energy > 0 else 1.0 for projection in projections]
+    scales = [_scale(projection) for projection in projections]
     # The structures that the matrices of the eliminations still have, by their numbers in the projections.
     numbers = torch.arange(projections[0].inputs // width)
     order: list[int] = []
     errors = [[0.0] for _ in projections]
     count = len(numbers)
     while count > 1:
+        costs = _costs(eliminations, scales)
         block = min(max(1, count // BLOCKS), count - 1)
-        cheapest = _costs(eliminations, scales).sum(0).argsort(stable=True)[: min(CANDIDATES * block, count)]
-        candidates = [each.restricted(cheapest) for each in eliminations]
-        removed: list[int] = []
-        for _ in range(block):
-            costs = _costs(candidates, scales)
-            best = int(costs.sum(0).argmin())
-            for each, cost, found in zip(candidates, costs[:, best].tolist(), errors, strict=True):
-                found.append(found[-1] + max(0.0, cost))
-                each.remove(torch.tensor([best]))
-            removed.append(int(cheapest[best]))
-        order += numbers[removed].tolist()
-        for each in eliminations:
+        if block == 1 or width > 1 or len(eliminations) > 1:
+            removed = [int(costs.sum(0).argmin())]
+            added = [[cost] for cost in costs[:, removed[0]].tolist()]
+        else:
+            cheapest = costs[0].argsort(stable=True)[: CANDIDATES * block]
+            chosen, block_costs = eliminations[0].cheapest_in_turn(cheapest, block)
+            removed = cheapest[chosen].tolist()
+            added = [[scales[0] * cost for cost in block_costs]]
+        for each, found, steps in zip(eliminations, errors, added, strict=True):
+            for step in steps:
+                found.append(found[-1] + max(0.0, step))
             each.remove(torch.tensor(removed))
-        count -= block
-        if count <= len(numbers) // 2:
+        order += numbers[removed].tolist()
+        count -= len(removed)
+        if count <= COMPACTED_SHARE * len(numbers):
             left = eliminations[0].left
             numbers = numbers[left]
             eliminations = [each.restricted(left) for each in eliminations]
     order.append(int(numbers[eliminations[0].left]))
     return [Removal(torch.tensor(order), torch.tensor(found, dtype=torch.float64)) for found in errors]
+
+
+def _scale(projection: Projection) -> float:
+    """Returns the factor that makes a squared error relative to the squared output."""
+    return 1 / projection.energy if projection.energy > 0 else 1.0
 
 
 def find_removals_at_once(projections: Sequence[Projection], width: int) -> list[Removal]:
@@ -303,7 +343,7 @@ def find_removals_at_once(projections: Sequence[Projection], width: int) -> list
     Redundant structures are counted twice in the order. The errors are those of this order, after the fit.
     """
     eliminations = [projection.elimination(width) for projection in projections]
-    scales = [1 / projection.energy if projection.energy > 0 else 1.0 for projection in projections]
+    scales = [_scale(projection) for projection in projections]
     order = _costs(eliminations, scales).sum(0).argsort(stable=True)
     return [Removal(order, scale * each.errors_in(order)) for each, scale in zip(eliminations, scales, strict=True)]
 
