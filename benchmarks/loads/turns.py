@@ -67,7 +67,7 @@ def ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
 
 
 def _figure(figures: Figures, name: str) -> float | None:
-    # With errors, the latencies are only those of the requests that were answered.
+    # With errors, there are latencies only of the requests that were answered.
     if figures.errors and name.endswith("_ms"):
         return None
     value: float | None = getattr(figures, name)

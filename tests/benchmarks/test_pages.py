@@ -9,7 +9,7 @@ from benchmarks.pages import PAGE, ROOT, main
 
 
 def page_of(folder: Path, **results: dict[str, Any]) -> str:
-    """Writes records as those of one machine, makes the page of them, and returns it."""
+    """Writes records of one machine, makes the page of them, and returns the page."""
     (folder / "results" / "machine").mkdir(parents=True, exist_ok=True)
     (folder / "results" / "introduction.md").write_text("# Performance\n", encoding="utf-8")
     for name, found in results.items():

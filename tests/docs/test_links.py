@@ -56,7 +56,7 @@ def _entries(content: str) -> Iterator[str]:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The anchors of a page: its headings as GitHub and MyST name them, and those of HTML."""
+    """The anchors of a page: its headings as GitHub and MyST name them, and the names and ids of HTML."""
     found: set[str] = set()
     tokens = list(tokens_of(page.read_text(encoding="utf-8")))
     for place, token in enumerate(tokens):

@@ -111,7 +111,7 @@ def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
 
 
 def joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
-    """Returns the output of a text that was made of several outputs, such as those of its sentences."""
+    """Returns the output of a text that was made of several outputs, such as one for each sentence."""
     reasons: list[FinishReason] = [output.finish_reason for output in outputs]
     return TextOutput(
         text=text,
@@ -282,7 +282,7 @@ def open_generator(
         task: the artifact's task.
         variant: the artifact's name.
         runtime: a runtime's name; None means the first one that can open the artifact.
-        threads: those of one generation; 0 lets the runtime choose.
+        threads: the threads of one generation; 0 lets the runtime choose.
         workers: how many generations may run at the same time.
 
     Raises:

@@ -1,7 +1,7 @@
 """The Python API: `load` opens an artifact, and the `Model` that it returns generates text.
 
 It is for scripts and notebooks: one caller, one artifact. The service (`slimseq.app`) serves many callers and variants,
-and handles texts by the same functions, those of `slimseq.inference.text`.
+and handles texts by the same functions (`slimseq.inference.text`).
 """
 
 import queue

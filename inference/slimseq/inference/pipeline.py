@@ -45,7 +45,7 @@ PAIR = re.compile(r"translation_(\w{1,35})_to_(\w{1,35})")
 CACHE = Path("~/.cache/slimseq")
 # Texts of a list that are generated together.
 BATCH_SIZE = 32
-# Defaults of pipelines in transformers 4.57. They win over those of a model.
+# Defaults of pipelines in transformers 4.57. They win over a model's defaults.
 PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
 # Defaults of `max_length` and `top_k` in the `GenerationConfig` of transformers 4.57.
 DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50

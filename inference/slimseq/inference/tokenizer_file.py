@@ -131,7 +131,7 @@ def replace_slow_patterns(tokenizer: dict[str, Any]) -> bool:
 
 
 def _objects(part: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yields all JSON objects of a part: its steps, those of sequences, and what they consist of."""
+    """Yields all JSON objects of a part: its steps, the steps of sequences, and what steps consist of."""
     if depth > MAX_DEPTH:
         raise ValueError(f"its steps are nested more than {MAX_DEPTH} deep")
     if isinstance(part, dict):

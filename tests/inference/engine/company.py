@@ -1,6 +1,6 @@
 """Runs rows in an engine in random company: they join and leave at random steps, among others that are cancelled.
 
-Tests compare the outputs with those of each row alone, by `exact_output`: outputs must be batch-invariant.
+Tests compare the outputs with each row's output alone, by `exact_output`: outputs must be batch-invariant.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def in_company(
 ) -> list[GeneratedSequence]:
     """Returns the outputs of rows that arrive at random, of which every other one is streamed.
 
-    It also checks that the tokens that were reported step by step are those of the outputs.
+    It also checks that the tokens that were reported step by step are the tokens of the outputs.
 
     Args:
         engine: an engine without inputs.

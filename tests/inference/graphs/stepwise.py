@@ -1,4 +1,4 @@
-"""Runs exported graphs step by step, and compares logits and caches with those of the model behind them."""
+"""Runs exported graphs step by step, and compares their logits and caches with the model's."""
 
 from pathlib import Path
 from typing import Any

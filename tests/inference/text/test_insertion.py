@@ -34,7 +34,7 @@ def scored(passes: InsertionPasses, word: str, elements: Sequence[int] = (0,)) -
         assert given.output
         text = given.output.text
         start = text.index(word)
-        # The first output is that of the sentence with all of its words.
+        # The first output is for the sentence with all of its words.
         value = -9.0 if index - 1 in elements else 0.0
         outputs.append(replace(written(text), scores=(Score(start, start + len(word), value),)))
     return outputs

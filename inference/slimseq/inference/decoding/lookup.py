@@ -146,7 +146,7 @@ class LookupSearch(GreedySearch):
     def verify(self, drafts: Drafts, scores: StepScores) -> Advance:
         """Keeps the tokens of drafts that greedy search chooses too, and the token after them.
 
-        The scores are those of all rows of the run, the rows of an input one after another.
+        `scores` has all rows of the run, the rows of an input one after another.
         """
         rows, all_rows = self._rows, self._all_rows
         width = drafts.tokens.shape[1]

@@ -65,7 +65,7 @@ class Rules:
         return cls(np.array(rows, dtype=RULES), is_plain=not any(has_rule))
 
     def joined(self, other: "Rules") -> "Rules":
-        """Returns these rules and then those of other rows."""
+        """Returns these rules, and the rules of other rows after them."""
         count = len(self.records)
         # `np.concatenate` would take longer: it compares the fields of both record types first.
         records = np.empty(count + len(other.records), dtype=RULES)
@@ -187,7 +187,7 @@ def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguratio
     is_last = forced_eos is not None and positions == rules.last_positions
     if not (np.count_nonzero(is_first) or np.count_nonzero(is_last)):
         return None
-    # A row's own first token replaces that of the model.
+    # A row's own first token replaces the model's.
     first_tokens = np.where(rules.first_tokens < 0, _minus_one_for_none(forced_bos), rules.first_tokens)
     forced: Ids = np.where(is_first, first_tokens, -1)
     if forced_eos is not None:

@@ -51,9 +51,9 @@ INT8_ALIGNMENT = 16
 # The number of dimensions of caches with a dimension for groups of rows, and of `DISTANCES` with dimensions for groups
 # and for the rows of a group.
 GROUPED_DIMENSIONS = 5
+ROW_DISTANCES_DIMENSIONS = 4
 # The axis of slots in self-attention caches, `(inputs, heads, 1, slots, width)`.
 SLOT_AXIS = 3
-ROW_DISTANCES_DIMENSIONS = 4
 # If caches with groups are larger than the second-level cache of a core, one matrix-vector product a row is faster than
 # one matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed
 # matrix, the matmul is always faster. 2 MiB is the size of this cache in recent Xeons.

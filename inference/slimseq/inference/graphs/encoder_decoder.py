@@ -90,7 +90,7 @@ class EncoderDecoderGraphs:
             if isinstance(own, Cell):
                 change = recurrent_cell(builder, read, own, past_state(number))
             else:
-                # A layer without position biases shares those of an earlier layer.
+                # A layer without position biases shares the biases of an earlier layer.
                 if own.position_bias is not None and model.buckets is not None:
                     added = token_bias(builder, own.position_bias, model.buckets)
                 caches, written = past(number, "decoder"), present(number, "decoder")
@@ -159,7 +159,7 @@ class EncoderDecoderGraphs:
 
     def _after(self, builder: GraphBuilder, states: str, change: str, norm: str) -> str:
         """Adds a part's change to states, and norms the sum where norms stand behind parts."""
-        # The node's name is that of the norm, or of the module around a T5's norm.
+        # The node has the name of the norm, or of the module around a T5's norm.
         changed = builder.node("Add", [states, change], builder.path(norm.removesuffix(".layer_norm")))
         return changed if self._model.is_pre_norm else self._norm(builder, changed, norm)
 

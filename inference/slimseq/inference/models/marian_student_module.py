@@ -1,7 +1,7 @@
 """The PyTorch module of a Marian student, for the offline side: transformers has none.
 
 Importing it registers the family with transformers, so that `from_pretrained` and `generate` work as for the others.
-Equations are those of Marian's `transformer.h` and of SSRU (Kim et al. 2019, https://aclanthology.org/D19-5632).
+Equations are taken from Marian's `transformer.h` and SSRU (Kim et al. 2019, https://aclanthology.org/D19-5632).
 Generation with this module is slow: each step computes the whole prefix again. The graphs that serving runs keep the
 recurrent state instead. The modules have the names of the tensors in an artifact.
 """

@@ -132,7 +132,7 @@ def _has_translated_words(text: str, element: Range, copied: Sequence[tuple[Prot
 def _scores_of_copied(
     segment: Segment, scores: Sequence[Score], copied: Sequence[tuple[ProtectedSpan, int]]
 ) -> Iterator[Score]:
-    """Yields scores of copied words, which replace those of the model.
+    """Yields scores of copied words, which replace the model's scores.
 
     A copied word has the largest score for the element that it was in, and 0 for all other elements. Later scores win.
     """

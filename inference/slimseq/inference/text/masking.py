@@ -48,7 +48,7 @@ class Masked:
     def restored(self, output: str) -> tuple[str, list[int]]:
         """Returns a translation with the spans in place of their placeholders.
 
-        The numbers are those of the spans whose placeholder is not in the translation exactly once.
+        The numbers say which placeholders are not in the translation exactly once.
         """
         # The placeholders by their place in the translation.
         found: dict[int, Placeholder] = {}

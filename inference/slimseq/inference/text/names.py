@@ -187,7 +187,7 @@ def with_names(spans: Sequence[ProtectedSpan], names: Sequence[ProtectedSpan]) -
 
 
 def join_neighbours(text: str, spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
-    """Joins names with a space between them, such as those of one person, if the model cannot write one of them."""
+    """Joins names of one person, with a space between them, if the model cannot write one of the names."""
     found: list[ProtectedSpan] = []
     first = 0
     for index, span in enumerate(spans):

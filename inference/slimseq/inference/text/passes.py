@@ -152,8 +152,8 @@ class SentencePasses(StagedPasses):
     """Translates a sentence, with its spans, which are in reading order, in the translation.
 
     The first pass has one input, or with `in_clauses` the clauses of the sentence. `lost` of the output has the spans
-    that are not in its text, only where `max_new_tokens` is less than the sentence needs. The output's tokens are those
-    of all passes, its input tokens those of the first one.
+    that are not in its text, only where `max_new_tokens` is less than the sentence needs. The output's tokens are the
+    tokens of all passes, its input tokens the tokens of the first pass.
     """
 
     def __init__(

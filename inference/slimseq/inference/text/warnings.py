@@ -282,7 +282,7 @@ def _repeated_words(text: str) -> Loop | None:
     # Not `list(...)`, which would hold the interpreter.
     matches = [match for match in _WORD.finditer(text)]  # noqa: C416
     words = [match[0].rstrip(_ENDS) for match in matches]
-    # How many words were there before. All words of a loop are among them, except those of its first turn.
+    # How many words were there before. All words of a loop are among them, except in its first turn.
     repeated = len(words) - len(set(words))
     best: Loop | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
