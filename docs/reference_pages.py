@@ -7,6 +7,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -124,6 +125,8 @@ def command_line() -> list[str]:
 
 def recipe_keys() -> list[str]:
     from slimseq.compression.build.recipe import Recipe
+    from slimseq.compression.decode import DecodeOptions
+    from slimseq.models_store.generation import GenerationOptions
 
     schema = Recipe.model_json_schema(by_alias=True)
     options = "The options of a step are those of its verb on the [command line](command-line.md), with underscores."
@@ -131,7 +134,15 @@ def recipe_keys() -> list[str]:
     for name, part in {"Recipe": schema, **schema["$defs"]}.items():
         if "properties" in part:
             lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]
-    return lines
+    settings = GenerationOptions.model_json_schema()["properties"]
+    rows = [
+        (f"`{each.name}`", _type(settings[each.name]), settings[each.name]["description"])
+        for each in fields(DecodeOptions)
+    ]
+    intro = (
+        "It has no verb. It sets the search with which a variant is served; settings without a value stay as they are."
+    )
+    return [*lines, "## The step `decode`", "", intro, "", *_table(("field", "type", "description"), rows)]
 
 
 def _fields(schema: dict[str, Any]) -> list[str]:

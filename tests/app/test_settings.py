@@ -22,8 +22,10 @@ def test_the_defaults_serve_the_embedded_models_on_this_machine_alone() -> None:
     settings = Settings()
 
     assert settings.store == embedded_store()
-    assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 8 * 1024 * 1024)
-    assert settings.runtime == "auto" and settings.preload == ()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.max_body_bytes == 8 * 1024 * 1024
+    assert settings.runtime == "auto"
+    assert settings.preload == ()
 
 
 def test_the_store_in_the_current_folder_is_served_where_it_holds_an_artifact(tmp_path: Path) -> None:

@@ -104,9 +104,11 @@ class Disturbances:
         """Unloads a variant once no request uses it (409 until then)."""
         deadline = time.monotonic() + seconds
         path = f"/variants/{task}/{variant}/unload"
-        while (answer := self._target.service.send("POST", path, headers=self._target.admin)).status == 409:
+        answer = self._target.service.send("POST", path, headers=self._target.admin)
+        while answer.status == 409:
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.1)
+            answer = self._target.service.send("POST", path, headers=self._target.admin)
         assert answer.status == 200, f"{path}: {answer.status} {answer.text[:200]}"
 
     def _damage_and_repair(self, rng: random.Random) -> None:
@@ -164,9 +166,11 @@ class Disturbances:
     def _see_refused(self) -> None:
         """Waits a moment. Meanwhile texts are served, and what needs the database is refused."""
         evaluation = {"task": "translation", "variants": ["quantized"], "dataset": "sample", "samples": 1}
-        # Large bodies of an attack may leave no room for this one.
-        while (answer := self._target.service.post("/evaluations", evaluation)).status == 429:
+        answer = self._target.service.post("/evaluations", evaluation)
+        # Large bodies of an attack may leave no space for this one.
+        while answer.status == 429:
             time.sleep(0.2)
+            answer = self._target.service.post("/evaluations", evaluation)
         is_refused = answer.status == 503 and "database-unavailable" in answer.text
         assert is_refused, f"an evaluation without a database: {answer.status} {answer.text[:200]}"
         self._has_ended.wait(2)

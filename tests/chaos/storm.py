@@ -89,13 +89,18 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
     _warm_up(target, disturbances)
     expected_again = alone(target.service)
+    # Both footprints are those of a service that has rested. Otherwise freed memory that is not yet given back would
+    # count for the first one, and hide a leak.
+    time.sleep(IDLE_SECONDS)
     before = target.footprint()
+
     seen = Seen()
     started = time.monotonic()
     attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
     with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
         _send_all(target, storm, expected, seen, disturbances, say)
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
+
     evaluations = [_ended_evaluation(target, identifier) for identifier in seen.evaluations]
     disturbances.unload_all()
     after = _footprint_after_rest(target, before)
@@ -173,7 +178,6 @@ def _warm_up(target: Target, disturbances: Disturbances) -> None:
     together([lambda: target.service.get("/evaluations")] * CLIENTS)
     disturbances.load_all()
     disturbances.unload_all()
-    time.sleep(IDLE_SECONDS)
 
 
 def _ended_evaluation(target: Target, identifier: str) -> dict[str, Any]:

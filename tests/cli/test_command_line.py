@@ -19,7 +19,6 @@ from tests.compression.tiny import tiny_file
         ("quantize", ("--weights", "--unlabelled", "--checkpoint")),
         ("train", ("--alpha", "--temperature", "--hidden-states", "--attention ", "--unlabelled", "--calibration")),
         ("distill", ("--calibration",)),
-        ("tune-beams", ("--seed", "--device", "--data ")),
         ("average", ("--data ", "--dev ")),
     ],
 )

@@ -130,7 +130,6 @@ def test_an_empty_store_is_listed_as_such_and_it_and_none_do_not_pass_verificati
         ("prune", TASK, "original", "--data", "absent.jsonl"),
         ("average", TASK, "quantized"),
         ("average", TASK, "absent"),
-        ("tune-beams", TASK, "absent"),
         ("quantize", TASK, "absent"),
         ("build", "embedded-translation", "--data-folder", "absent"),
         ("export", TASK, "absent"),

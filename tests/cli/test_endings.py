@@ -2,15 +2,13 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression, compression_in
 from tests.compression.language_models import mbart_folder
-from tests.compression.tiny import tiny_context, tiny_dev, tiny_file
+from tests.compression.tiny import tiny_dev, tiny_file
 
 TASK = Task.TRANSLATION
 
@@ -55,26 +53,6 @@ def test_an_average_names_both_variants(context: Context, tmp_path: Path) -> Non
 
     assert "25% of the weights of further, 75% of those of original." in done.out.splitlines()
     assert next_command(done)[:3] == ["evaluate", "translation", "averaged"]
-
-
-def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path: Path) -> None:
-    shutil.copytree(embedded.folder(TASK, "quantized"), tmp_path / "store" / "translation" / "quantized")
-    context = tiny_context(tmp_path)
-    dev = tiny_dev(tmp_path)
-
-    found = run(context, "tune-beams translation quantized --tolerance 0.9", "--dev", dev)
-    named = run(context, "tune-beams translation quantized --num-beams 2 --name two")
-
-    assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
-    assert re.search(
-        r"Quality relative to 4 beams, by number of beams, with 95 % intervals: "
-        r"1: [\d.]+% \[[\d.]+%, [\d.]+%\], 2: .*, 4: 100\.0% \[100\.0%, 100\.0%\]\.",
-        found.out,
-    )
-    assert "Beams: 2, as named; they were 4." in named.out
-    assert next_command(found) == [
-        "evaluate", "translation", "fewer-beams", "--record", "--data", "test.jsonl", "--store", str(context.store.root)
-    ]  # fmt: skip
 
 
 def test_quantization_says_its_scheme(context: Context) -> None:

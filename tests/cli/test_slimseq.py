@@ -85,7 +85,6 @@ def test_the_version_is_that_of_the_package() -> None:
     [
         (["prnue"], 'Unknown command "prnue". Did you mean "prune"?'),
         (["srve"], 'Unknown command "srve". Did you mean "serve"?'),
-        (["beams", "translation"], 'Unknown command "beams". Did you mean "tune-beams"?'),
         (["prune", "translation", "original", "--data", "x", "--feedforward", "1"], "Did you mean --feed-forward?"),
         (["evaluate", "translating"], 'Choose from: "summarization", "translation".'),
         (["train", "translation"], "--data is missing; `slimseq train --help` explains it"),
@@ -115,7 +114,7 @@ def test_completion_knows_verbs_and_options(shell: str, tmp_path: Path) -> None:
 
     assert done.code == 0, done.error
     written = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file())
-    assert "tune-beams" in written
+    assert "quantize" in written
     assert "feed-forward" in written
 
 

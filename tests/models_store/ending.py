@@ -18,7 +18,9 @@ TASK = Task.TRANSLATION
 # The files whose lines are counted.
 WATCHED = ("replacing.py", "store.py", "locks.py")
 # Exit codes: the program came to its end, was stopped by Ctrl-C, or ended at once as with kill -9.
-DONE, STOPPED, KILLED = 0, 1, 2
+DONE = 0
+STOPPED = 1
+KILLED = 2
 
 
 def write(store: Store, variant: str, content: str) -> Manifest:

@@ -37,7 +37,8 @@ def lengthen_lineage(path: Path) -> None:
 
 
 def test_a_file_of_holes_is_neither_read_nor_copied(tmp_path: Path) -> None:
-    folder, size = tmp_path / "store" / "translation" / "sparse", 2**40
+    folder = tmp_path / "store" / "translation" / "sparse"
+    size = 2**40
     folder.mkdir(parents=True)
     (folder / "model.safetensors").touch()
     os.truncate(folder / "model.safetensors", size)
@@ -95,7 +96,7 @@ def test_a_path_that_no_file_can_have_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("variant", "runtime"), [("quantized", "onnxruntime"), ("compact", "ctranslate2")])
-def test_what_was_verified_is_what_is_opened(
+def test_the_files_that_were_verified_are_the_files_that_are_opened(
     embedded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, runtime: str
 ) -> None:
     store = Store(tmp_path)
@@ -140,7 +141,8 @@ def test_without_space_for_a_copy_nothing_is_opened(embedded: Store, monkeypatch
 def test_a_store_that_is_slow_to_read_holds_no_request(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     catalogue = Catalogue(embedded, clock=lambda: clock[0])
-    before, scan = catalogue.entries(), embedded.scan
+    before = catalogue.entries()
+    scan = embedded.scan
 
     def slow(known: list[Entry]) -> list[Entry]:
         time.sleep(0.5)

@@ -24,6 +24,7 @@ SOME_HASH = "0" * 64
 
 
 def calibrated(points: list[tuple[float, float]], **changes: object) -> ConfidenceCalibration:
+    """Makes a calibration. A point is a mean log-probability and the quality that is expected for it."""
     known: dict[str, object] = {"dataset": "dev.some", "split": "dev", "samples": 300, "calibration_error": 0.03}
     known |= {"metric": "chrf", "signature": "nrefs:1", "generation": {}, "runtime": "onnxruntime", "points": points}
     known |= {"spearman": 0.5, "spearman_interval": (0.4, 0.6), "pearson": 0.6, "pearson_interval": (0.5, 0.7)}
@@ -69,7 +70,8 @@ def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
     assert [calibration.of(mean) for mean in means] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]
     assert calibrated([(-1.0, 0.4)]).of(-3.0) == 0.4
     assert calibrated([(-1.0, 0.4)]).of(-0.1) == 0.4
-    assert calibration.of(-1.2345) == 0.25, "it is rounded"
+    # Without rounding it would be 0.2531.
+    assert calibration.of(-1.2345) == 0.25
 
 
 @pytest.mark.parametrize(("interval", "confidence"), [((0.01, 0.2), 0.4), ((0.0, 0.2), None), ((-0.1, 0.2), None)])

@@ -73,6 +73,7 @@ def make_large(path: Path) -> None:
     os.truncate(path, 10 * 2**30)
 
 
+# How `vocab.json` is made, and what the error says.
 REFUSED = [
     (link_out, "leaves the folder, to"),
     (link_out_in_two_steps, "leaves the folder, to"),
@@ -88,7 +89,7 @@ REFUSED = [
 
 @pytest.mark.usefixtures("secret")
 @pytest.mark.parametrize(("damage", "said"), REFUSED)
-def test_what_is_no_file_of_the_folder_is_refused_with_its_name(
+def test_a_file_that_is_outside_of_the_folder_or_not_regular_or_too_large_is_refused_with_its_name(
     folder: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     damage(folder / "vocab.json")
@@ -146,7 +147,7 @@ def test_a_link_that_leaves_the_contents_of_a_hubs_cache_is_refused(tmp_path: Pa
             check_model_folder(repository / "snapshots" / folder)
 
 
-def test_what_nobody_reads_is_not_looked_at(folder: Path) -> None:
+def test_a_file_that_no_library_reads_is_ignored(folder: Path) -> None:
     (folder / ".#config.json").symlink_to("somebody@a-host.1234")
     (folder / "runs").mkdir()
 

@@ -21,9 +21,10 @@ TASK = Task.TRANSLATION
 
 
 def keys(folder: Path, name: str, curve: ec.EllipticCurve | None = None) -> tuple[Path, Path]:
-    """Writes a new pair of keys and returns the private and the public one's file."""
+    """Writes a new pair of keys. Returns the files of the private and of the public key."""
     key = ec.generate_private_key(curve or ec.SECP256R1())
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub.pem"
+    private = folder / f"{name}.pem"
+    public = folder / f"{name}.pub.pem"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return private, public
@@ -94,7 +95,7 @@ def test_the_command_line_signs_and_verifies_one_or_all(own_store: Store, tmp_pa
     assert verified.code == 0, verified.out
 
 
-def test_what_is_no_key_is_refused(own_store: Store, tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_is_refused(own_store: Store, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
 
@@ -102,7 +103,7 @@ def test_what_is_no_key_is_refused(own_store: Store, tmp_path: Path) -> None:
         sign(own_store, TASK, "original", nonsense)
 
 
-def test_what_is_derived_is_signed_with_its_artifact_and_belongs_to_it_alone(own_store: Store, tmp_path: Path) -> None:
+def test_an_export_has_a_signature_of_its_own_together_with_its_artifact(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
     sign(own_store, TASK, "original", private)
     trusting = checked(own_store, public)
@@ -161,7 +162,7 @@ def test_one_of_several_trusted_keys_suffices_and_a_folder_of_keys_is_read(own_s
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"mediaType": "x"}', "\x00" * 100])
-def test_what_is_no_signature_is_refused(own_store: Store, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_signature_is_refused(own_store: Store, tmp_path: Path, content: str) -> None:
     _, public = keys(tmp_path, "ours")
     (own_store.folder(TASK, "quantized") / "model.sig").write_text(content)
 
@@ -196,7 +197,7 @@ def test_a_list_of_artifacts_has_an_error_for_what_is_not_signed_any_more(own_st
     assert str(after["quantized"].error) == "translation/quantized is not signed"
 
 
-def test_what_is_no_public_key_is_not_trusted(tmp_path: Path) -> None:
+def test_a_place_without_a_public_key_is_refused(tmp_path: Path) -> None:
     private, _ = keys(tmp_path, "ours")
     empty = tmp_path / "empty"
     empty.mkdir()

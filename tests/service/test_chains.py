@@ -4,6 +4,7 @@ The models from and into Portuguese are real ones of Firefox.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def post(service: Service, text: Any, source: str = "pt", target: str = "de", qu
 def step_by_step(service: Service, text: str, **more: Any) -> list[str]:
     """Returns the English and the German text, each from a request of its own that names the variant."""
     [english] = texts(post(service, text, "pt", "en", "?variant=pten", **more))
-    return [english, *texts(post(service, english, "en", "de", "?variant=quantized", **more))]
+    [german] = texts(post(service, english, "en", "de", "?variant=quantized", **more))
+    return [english, german]
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3, "max_new_tokens": 20}, {"protect": False}])
@@ -62,8 +64,9 @@ def test_a_pair_without_a_variant_goes_through_english_and_the_answer_says_so(
     assert texts(answer) == [step_by_step(service, text, **options)[1] for text in (SENTENCE, PRICE)]
     found = answer.json
     assert [(each["variant"], each["languages"]) for each in found["through"]] == [
-        ("pten", ["pt", "en"]), ("quantized", ["en", "de"]),
-    ]  # fmt: skip
+        ("pten", ["pt", "en"]),
+        ("quantized", ["en", "de"]),
+    ]
     listed = {each["variant"]: each["digest"] for each in service.get("/variants").json["variants"]}
     assert [each["digest"] for each in found["through"]] == [listed["pten"], listed["quantized"]]
     assert (found["variant"], found["digest"]) == ("quantized", listed["quantized"])
@@ -174,36 +177,44 @@ def test_what_cannot_chain_is_refused_in_one_line(
 
 def test_chains_are_listed_and_other_clients_chain_too(service: Service) -> None:
     api = LibreTranslateAPI(f"http://127.0.0.1:{service.port}/libretranslate")
-    hugging = {"inputs": SENTENCE, "parameters": {"src_lang": "pt", "tgt_lang": "de"}}
+    hugging_face = {"inputs": SENTENCE, "parameters": {"src_lang": "pt", "tgt_lang": "de"}}
     [german] = texts(post(service, SENTENCE))
 
     assert texts(post(service, SENTENCE, "pt-PT", "de-AT")) == [german]
     assert service.get("/variants").json["chained"] == {"pt": ["de"]}
-    assert {each["code"]: each["targets"] for each in api.languages()} == {
-        "en": ["de", "pt"], "pt": ["de", "en"], "de": [],
-    }  # fmt: skip
+    targets = {each["code"]: each["targets"] for each in api.languages()}
+    assert targets == {"en": ["de", "pt"], "pt": ["de", "en"], "de": []}
     assert api.translate(SENTENCE, "auto", "de") == german
-    assert service.post("/huggingface/translate", hugging).json == [{"translation_text": german}]
+    assert service.post("/huggingface/translate", hugging_face).json == [{"translation_text": german}]
+
+
+def counts_of_answers(service: Service) -> Counter[str]:
+    """Returns how many requests each variant has answered."""
+    return Counter({each["variant"]: each["count"] for each in service.get("/latency").json["latencies"]})
+
+
+def test_a_request_that_the_second_variant_refuses_is_refused_before_the_first_one_works(service: Service) -> None:
+    before = counts_of_answers(service)
+
+    refused = post(service, SENTENCE, max_new_tokens=300)
+
+    assert "this model has positions for 255" in refused.problem.detail
+    assert counts_of_answers(service) == before
 
 
 def test_metrics_count_each_variant_and_no_arm_of_an_experiment(service: Service) -> None:
     arms = [{"variant": "original", "weight": 1}, {"variant": "quantized", "weight": 1}]
     experiment = service.post("/experiments", {"task": "translation", "name": "a", "arms": arms}).json["id"]
 
-    def counts() -> list[int]:
-        found = {each["variant"]: each["count"] for each in service.get("/latency").json["latencies"]}
-        return [found.get("pten", 0), found.get("quantized", 0)]
-
-    before = counts()
-    # What the second variant refuses is refused before the first one works.
-    refused = post(service, SENTENCE, max_new_tokens=300)
-    assert "this model has positions for 255" in refused.problem.detail
-    assert counts() == before
-    chained, direct = post(service, SENTENCE), post(service, "Hello.", "en", "de")
+    before = counts_of_answers(service)
+    chained = post(service, SENTENCE)
+    direct = post(service, "Hello.", "en", "de")
+    after = counts_of_answers(service)
     rated = service.post("/feedback", {"response": chained.json["id"], "rating": 1})
 
-    assert counts()[0] == before[0] + 1
-    assert counts()[1] - before[1] in (1, 2)
+    assert after["pten"] == before["pten"] + 1
+    # The arm of the direct request is `quantized` or `original`.
+    assert after["quantized"] - before["quantized"] in (1, 2)
     assert "experiment" not in chained.json
     assert direct.json["experiment"]["id"] == experiment
     assert rated.json["variant"] == "quantized"

@@ -20,17 +20,22 @@ from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.test_streaming import streamed
 
-REQUESTS, CLIENTS = 3000, 24
+REQUESTS = 3000
+CLIENTS = 24
 CHANGES: list[dict[str, Any]] = [{}, {"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.3}, {"stop": ["e"]}]
 OPTIONS = [{"num_beams": beams, **each} for beams in (1, 4) for each in [*CHANGES, {"stream": True}]]
 
 
 def distinct_requests() -> list[tuple[str, dict[str, Any]]]:
     """The same 10 sentences with and without a shortlist, 10 more with one, and 10 documents."""
-    sentences, documents = ([each.source for each in load_examples(task, "sample").examples] for task in reversed(Task))
-    paths = ["/translate?variant=shortlisted", "/translate?variant=quantized", "/summarize?variant=quantized"]
-    texts = [sentences[:10], sentences[:10], documents[:10], sentences[10:20]]
-    pairs = [(path, text) for path, part in zip([*paths, paths[0]], texts, strict=True) for text in part]
+    sentences = [each.source for each in load_examples(Task.TRANSLATION, "sample").examples]
+    documents = [each.source for each in load_examples(Task.SUMMARIZATION, "sample").examples]
+    pairs = [
+        *(("/translate?variant=shortlisted", text) for text in sentences[:10]),
+        *(("/translate?variant=quantized", text) for text in sentences[:10]),
+        *(("/summarize?variant=quantized", text) for text in documents[:10]),
+        *(("/translate?variant=shortlisted", text) for text in sentences[10:20]),
+    ]
     requests = []
     for number, (path, text) in enumerate(pairs):
         # Short inputs and outputs, so that thousands of requests take seconds.
@@ -43,14 +48,16 @@ def answer(service: Service, path: str, body: dict[str, Any]) -> str:
     """Returns the outputs of an answer, and the pieces of a stream, without ids and times."""
     response = service.post(path, body)
     assert response.status == 200, response.text
-    last = response.events[-1][1] if "stream" in body else response.json
-    return json.dumps([last["outputs"], streamed(response) if "stream" in body else None])
+    if "stream" in body:
+        _, last_event = response.events[-1]
+        return json.dumps([last_event["outputs"], streamed(response)])
+    return json.dumps([response.json["outputs"], None])
 
 
 def mean(metrics: str, name: str, task: str, variant: str) -> float:
     """The mean of a histogram of `GET /metrics`."""
-    found = re.findall(rf'slimseq_{name}_(?:count|sum){{task="{task}",variant="{variant}"}} (\S+)', metrics)
-    return float(found[1]) / float(found[0])
+    count, total = re.findall(rf'slimseq_{name}_(?:count|sum){{task="{task}",variant="{variant}"}} (\S+)', metrics)
+    return float(total) / float(count)
 
 
 def test_3000_mixed_requests_get_the_answers_that_each_gets_alone(embedded: Store, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_answer_is_the_same_alone_and_among_others(service: Service) -> None:
     assert translated(service, " ".join(SENTENCES)) == [" ".join(together)]
 
 
-def test_what_looks_like_a_placeholder_of_ours_stays_apart(service: Service) -> None:
+def test_a_text_that_looks_like_a_placeholder_stays_as_it_is(service: Service) -> None:
     text = f"{NAMES[0]} and {NAMES[1]} have {NUMBERS[0]} apples, see https://example.com/{NAMES[0]} and a@b.org."
 
     output = translated(service, text)[0]
@@ -110,19 +110,18 @@ def test_comparisons_and_other_dialects_protect_too(service: Service) -> None:
     text = "You can find more at https://www.example.com/shop."
     body = {"text": text}
 
-    compared = service.post("/compare?task=translation&variant=original&variant=quantized", body).json
-    plain = service.post(
-        "/compare?task=translation&variant=original&variant=quantized", {**body, "protect": False}
-    ).json
-    libre = service.post("/libretranslate/translate", {"q": text, "source": "en", "target": "de"}).json[
-        "translatedText"
-    ]
-    face = service.post("/huggingface/translate", {"inputs": text}).json[0]["translation_text"]
+    compare = "/compare?task=translation&variant=original&variant=quantized"
+    compared = service.post(compare, body).json
+    plain = service.post(compare, {**body, "protect": False}).json
+    libretranslate = service.post("/libretranslate/translate", {"q": text, "source": "en", "target": "de"}).json
+    hugging_face = service.post("/huggingface/translate", {"inputs": text}).json
 
     for each in compared["results"]:
         assert "https://www.example.com/shop" in each["outputs"][0]["text"]
     assert any("https://www.example.com/shop" not in each["outputs"][0]["text"] for each in plain["results"])
-    assert libre == face == translated(service, text)[0]
+    [own] = translated(service, text)
+    assert libretranslate["translatedText"] == own
+    assert hugging_face[0]["translation_text"] == own
 
 
 def test_protection_is_no_field_of_summaries(service: Service) -> None:

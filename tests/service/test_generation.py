@@ -7,7 +7,7 @@ import pytest
 
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.manifest import Task
-from tests.service.client import Service
+from tests.service.client import Service, texts
 
 SENTENCE = "The children are playing in the garden."
 ARTICLE = (
@@ -51,7 +51,7 @@ def test_a_translation_keeps_paragraphs_and_blank_lines(service: Service) -> Non
     assert all(lines[n].strip() for n in (0, 2, 3))
 
 
-def test_what_a_phone_writes_is_translated_as_what_a_keyboard_writes(service: Service) -> None:
+def test_typographic_apostrophes_quotes_and_spaces_are_translated_as_plain_ones(service: Service) -> None:
     plain = ["I'm sorry, but I can't help you.", "We can't come because we haven't got time.", '"Let\'s go," she said.']
     typographic = [
         "I\u2019m sorry, but I can\u2019t help you.",
@@ -59,10 +59,8 @@ def test_what_a_phone_writes_is_translated_as_what_a_keyboard_writes(service: Se
         "\u201cLet\u2019s go,\u201d she said.",
     ]
 
-    expected, outputs = (
-        [output["text"] for output in service.post("/translate", {"text": texts}).json["outputs"]]
-        for texts in (plain, typographic)
-    )
+    expected = texts(service.post("/translate", {"text": plain}))
+    outputs = texts(service.post("/translate", {"text": typographic}))
 
     assert outputs == expected
     assert all(re.search(r"\b(nicht|kein\w*)\b", text) for text in outputs[:2])
@@ -80,21 +78,24 @@ def test_options_reach_the_model(service: Service) -> None:
 def test_alternatives_are_the_next_best_outputs_up_to_the_beams(service: Service) -> None:
     body = {"text": f"{SENTENCE} Write to anna@example.org today.", "num_beams": 4}
 
-    plain, several, refused = (
-        service.post("/translate?variant=quantized", body | more)
-        for more in ({}, {"num_return_sequences": 3}, {"num_return_sequences": 5})
-    )
+    plain = service.post("/translate?variant=quantized", body)
+    several = service.post("/translate?variant=quantized", body | {"num_return_sequences": 3})
+    refused = service.post("/translate?variant=quantized", body | {"num_return_sequences": 5})
 
-    [best], [output] = plain.json["outputs"], several.json["outputs"]
-    texts = [output["text"], *(each["text"] for each in output["alternatives"])]
-    assert texts[0] == best["text"]
+    [best] = plain.json["outputs"]
+    [output] = several.json["outputs"]
+    found = [output["text"], *(each["text"] for each in output["alternatives"])]
+    assert found[0] == best["text"]
     assert "alternatives" not in best
     assert "score" not in best
-    assert len(set(texts)) == 3
-    assert all("anna@example.org" in text for text in texts)
+    assert len(set(found)) == 3
+    assert all("anna@example.org" in text for text in found)
     assert all(each["score"] < 0 for each in (output, *output["alternatives"]))
     assert refused.status == 422
     assert "num_return_sequences (5) is above num_beams (4)" in refused.json["detail"]
+
+
+def test_several_outputs_of_each_text_share_the_limit_of_characters(service: Service) -> None:
     long = {"text": SENTENCE + "\x1f" * 250_000, "num_beams": 4}
     for path, count in (("/translate", 4), ("/compare?task=translation&variant=original&variant=quantized", 2)):
         answer = service.post(path, long | {"num_return_sequences": count})
@@ -126,7 +127,7 @@ def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> No
     assert "original with retention 1.0000" in missed.problem.detail
 
 
-def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(
+def test_a_document_that_is_summarized_in_parts_has_the_summary_of_each_part_also_as_a_stream(
     service: Service,
 ) -> None:
     articles = [" ".join(each.source.split()) for each in load_examples(Task.SUMMARIZATION, BUNDLED).examples[:4]]
@@ -135,35 +136,34 @@ def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_on
     cut = service.post("/summarize", body).json["outputs"][0]
     whole = service.post("/summarize", {**body, "long_input": "map_reduce"}).json["outputs"][0]
     streamed = service.post("/summarize", {**body, "long_input": "map_reduce", "stream": True})
-    each = service.post("/summarize", {**body, "text": articles}).json["outputs"]
+    alone = service.post("/summarize", {**body, "text": articles}).json["outputs"]
 
     assert cut["truncated"]
     assert not whole["truncated"]
-    assert whole["text"] == "\n\n".join(output["text"] for output in each)
-    assert whole["input_tokens"] == sum(output["input_tokens"] for output in each) > 2 * cut["input_tokens"]
+    assert whole["text"] == "\n\n".join(output["text"] for output in alone)
+    assert whole["input_tokens"] == sum(output["input_tokens"] for output in alone) > 2 * cut["input_tokens"]
     assert streamed.events[-1][1]["outputs"][0] == whole
     assert "".join(piece["text"] for name, piece in streamed.events if name == "token") == whole["text"]
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized", "compact"])
-def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service, variant: str) -> None:
+def test_samples_with_a_seed_are_the_same_whatever_else_is_served(service: Service, variant: str) -> None:
     body = {
         "text": ["The children are playing in the garden.", "It is raining."],
         "do_sample": True,
         "temperature": 3.0,
     }
 
+    def sample(**seed: int) -> list[str]:
+        return texts(service.post(f"/translate?variant={variant}", {**body, **seed}))
+
     with ThreadPoolExecutor(4) as threads:
-        seeded = list(
-            threads.map(
-                lambda seed: service.post(f"/translate?variant={variant}", {**body, "seed": seed}), [7, 8, 7, 7]
-            )
-        )
-    free = {service.post(f"/translate?variant={variant}", body).json["outputs"][0]["text"] for _ in range(6)}
+        first, other, second, third = threads.map(lambda seed: sample(seed=seed), [7, 8, 7, 7])
+    without_seed = {sample()[0] for _ in range(6)}
     refused = service.post("/translate", {**body, "num_beams": 4})
 
-    drawn = [[output["text"] for output in answer.json["outputs"]] for answer in seeded]
-    assert drawn[0] == drawn[2] == drawn[3] != drawn[1]
-    assert len(free) > 1
+    assert first == second == third
+    assert first != other
+    assert len(without_seed) > 1
     assert refused.status == 422
     assert "single beam" in refused.problem.detail

@@ -14,17 +14,22 @@ CHUNKED = "Transfer-Encoding: chunked"
 CHUNKS = b"e\r\n" + BODY + b"\r\n0\r\n\r\n"
 # Paths that answer a GET.
 READABLE = [
-    *("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/variants", "/variants/translation/original"),
-    *(
-        "/quality",
-        "/latency",
-        "/memory",
-        "/info",
-        "/libretranslate/languages",
-        "/problems/overloaded",
-        "/experiments",
-        "/evaluations",
-    ),
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/variants",
+    "/variants/translation/original",
+    "/quality",
+    "/latency",
+    "/memory",
+    "/info",
+    "/libretranslate/languages",
+    "/problems/overloaded",
+    "/experiments",
+    "/evaluations",
 ]
 # Pages that browsers keep. They ask whether a page has changed.
 KEPT = ("/", "/docs")
@@ -84,7 +89,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("request_bytes", FORBIDDEN.values(), ids=FORBIDDEN)
-def test_what_http_forbids_is_answered_with_400_and_what_follows_is_not_read(
+def test_a_request_that_http_forbids_is_answered_with_400_and_what_follows_is_not_read(
     service: Service, request_bytes: bytes
 ) -> None:
     with connect(service) as connection:
@@ -117,7 +122,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), ALLOWED.values(), ids=ALLOWED)
-def test_what_http_allows_is_answered_and_keeps_the_connection(
+def test_a_request_that_http_allows_is_answered_and_keeps_the_connection(
     service: Service, request_bytes: bytes, status: int
 ) -> None:
     with connect(service) as connection:
@@ -209,10 +214,11 @@ def test_trailers_are_no_headers(service: Service) -> None:
 def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, path: str) -> None:
     with connect(service) as connection:
         connection.sendall(head("HEAD", path) + head("GET", path))
-        first, second = answer_of(connection, "HEAD"), answer_of(connection)
+        to_head = answer_of(connection, "HEAD")
+        to_get = answer_of(connection)
 
-    assert first.status == second.status == 200
-    assert first.headers["content-type"] == second.headers["content-type"]
+    assert to_head.status == to_get.status == 200
+    assert to_head.headers["content-type"] == to_get.headers["content-type"]
 
 
 def test_head_where_only_post_is_answered_is_refused(service: Service) -> None:

@@ -1,18 +1,17 @@
 """One artifact that translates between many languages: each request chooses its pair, whatever else is served."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.service.client import Service
+from tests.service.client import Service, eventually, texts
 from tests.service.conftest import needs_torch, running_service
 
 pytestmark = needs_torch
@@ -66,10 +65,10 @@ def test_the_list_of_variants_says_from_and_into_which_languages_each_translates
 def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> None:
     unknown = service.post("/translate", {"text": TEXT, "target": "tlh"})
     languages = {each["code"]: each["targets"] for each in service.get("/libretranslate/languages").json}
-    other = service.post(
+    hugging_face = service.post(
         "/huggingface/translate", {"inputs": TEXT, "parameters": {"src_lang": "eng_Latn", "tgt_lang": "zho_Hant"}}
     )
-    libre = service.post("/libretranslate/translate", {"q": TEXT, "source": "en", "target": "zh-Hant"})
+    libretranslate = service.post("/libretranslate/translate", {"q": TEXT, "source": "en", "target": "zh-Hant"})
 
     assert unknown.status == 422
     assert unknown.problem.detail == (
@@ -79,61 +78,75 @@ def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> N
     assert len(languages) == 202
     assert "zh_Hant" in languages["en"]
     assert "en" not in languages["en"]
-    assert libre.status == other.status == 200, (libre.text, other.text)
-    assert other.json[0]["translation_text"] == libre.json["translatedText"]
+    assert libretranslate.status == 200, libretranslate.text
+    assert hugging_face.status == 200, hugging_face.text
+    assert hugging_face.json[0]["translation_text"] == libretranslate.json["translatedText"]
     tokens = service.get("/variants/translation/original").json["manifest"]["generation"]["language_tokens"]
     assert tokens["de"] == "deu_Latn"
     assert len(tokens) == 202
 
 
+class Translated(NamedTuple):
+    text: str
+    variant: str
+    is_in_experiment: bool
+
+
 def test_it_serves_the_pair_of_a_setting_an_experiment_a_comparison_and_an_evaluation(
     store: Path, embedded: Store, tmp_path: Path
 ) -> None:
-    shared, german = tmp_path / "artifacts", embedded.folder(Task.TRANSLATION, "quantized")
+    shared = tmp_path / "artifacts"
     shutil.copytree(store, shared)
     compression("rename", "translation", "original", "many", "--store", shared)
-    shutil.copytree(german, shared / "translation" / "quantized")
+    shutil.copytree(embedded.folder(Task.TRANSLATION, "quantized"), shared / "translation" / "quantized")
 
-    def translate(service: Service, query: str = "", **body: object) -> Any:
+    def translate(service: Service, query: str = "", **body: object) -> Translated:
         answer = service.post(f"/translate{query}", {"text": TEXT, "num_beams": 2, **body})
         assert answer.status == 200, answer.text
-        return answer.json["outputs"][0]["text"], answer.json["variant"], "experiment" in answer.json
+        return Translated(answer.json["outputs"][0]["text"], answer.json["variant"], "experiment" in answer.json)
 
     with running_service(tmp_path / "log", store=shared, default_pair="en,fra_Latn") as service:
+        # The pair of the setting.
         french = translate(service, "?variant=many", source="en", target="fr")
-        unnamed = translate(service), translate(service, "?max_bytes=1000000000")
+        unnamed = [translate(service), translate(service, "?max_bytes=1000000000")]
         pairs = [(each["languages"], each["is_default"]) for each in service.get("/variants").json["pairs"]]
+
+        # An experiment beside a model of one pair.
         body = {"task": "translation", "name": "one", "arms": [{"variant": "many"}, {"variant": "quantized"}]}
         refused = service.post("/experiments", body | {"languages": ["en", "fr"]})
         experiment = service.post("/experiments", body)
-        arms = {translate(service, target="de")[1:] for _ in range(12)}
-        outside = translate(service), translate(service, target="es")
-        compared = service.post("/compare?task=translation&variant=many&variant=quantized", {"text": TEXT})
-        in_french = service.post(
-            "/compare?task=translation&variant=many&variant=quantized", {"text": TEXT, "target": "fr"}
-        )
+        to_german = [translate(service, target="de") for _ in range(12)]
+        without_target = translate(service)
+        spanish = translate(service, target="es")
+
+        # A comparison.
+        compare = "/compare?task=translation&variant=many&variant=quantized"
+        compared = service.post(compare, {"text": TEXT})
+        compared_in_french = service.post(compare, {"text": TEXT, "target": "fr"})
+
+        # An evaluation.
         evaluation = {"task": "translation", "variants": ["many"], "pairs": [{"source": TEXT, "target": "Bien."}]}
         posted = service.post("/evaluations", evaluation | {"languages": ["en", "fr"]})
-        while service.get(posted.headers["location"]).json["status"] in ("queued", "running"):
-            time.sleep(0.1)
-        [sample] = service.get(f"{posted.headers['location']}/samples").json["samples"]
+        location = posted.headers["location"]
+        eventually(lambda: service.get(location).json["status"], lambda status: status not in ("queued", "running"))
+        [sample] = service.get(f"{location}/samples").json["samples"]
         plain = {"text": TEXT, "protect": False}
-        by_target = {
-            target: service.post("/translate?variant=many", plain | {"target": target}).json["outputs"][0]["text"]
-            for target in ("de", "fr")
-        }
+        [plain_german] = texts(service.post("/translate?variant=many", plain | {"target": "de"}))
+        [plain_french] = texts(service.post("/translate?variant=many", plain | {"target": "fr"}))
 
-    assert french[1] == "many"
-    assert unnamed == (french, french)
+    assert french.variant == "many"
+    assert unnamed == [french, french]
     assert pairs == [(["en", "fr"], True), (["en", "de"], False)]
     assert refused.status == 422
     assert "quantized is en to de" in refused.problem.detail
     assert "many is any of 202 languages to any of 202 languages" in refused.problem.detail
     assert experiment.status == 201
     assert experiment.json["languages"] == ["en", "de"]
-    assert arms == {("many", True), ("quantized", True)}
-    assert outside[0] == french
-    assert outside[1][1:] == ("many", False)
+    assert {each.variant for each in to_german} == {"many", "quantized"}
+    assert all(each.is_in_experiment for each in to_german)
+    assert without_target == french
+    assert spanish.variant == "many"
+    assert not spanish.is_in_experiment
     assert compared.status == 200
-    assert in_french.status == 422
-    assert sample["outputs"]["many"]["text"] == by_target["fr"] != by_target["de"]
+    assert compared_in_french.status == 422
+    assert sample["outputs"]["many"]["text"] == plain_french != plain_german

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.damage import add_panic
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import wait_for_evaluation
@@ -77,3 +79,17 @@ def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Pat
 
     assert job["status"] == "failed"
     assert job["error"]["status"] == 503
+
+
+def test_a_panic_writes_no_backtrace_whatever_the_environment_says(
+    store: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUST_BACKTRACE", "1")
+    poison(store)
+    with running_service(log, store=store, default_translation="original") as service:
+        answer = service.post(POISONED, SENTENCE)
+
+    assert answer.status == 503
+    # The debug information that a backtrace is made from would stay in memory.
+    assert "panicked at" in log.read_text()
+    assert "stack backtrace" not in log.read_text()

@@ -14,10 +14,11 @@ from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
-README, REQUESTS_GUIDE, TEXTS_GUIDE, RESULTS = (
-    (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
-    for page in ("README.md", "docs/guides/requests.md", "docs/guides/texts.md", "docs/results.md")
-)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REQUESTS_GUIDE = (ROOT / "docs/guides/requests.md").read_text(encoding="utf-8")
+TEXTS_GUIDE = (ROOT / "docs/guides/texts.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 ADDRESS = "127.0.0.1:8000"
 # A block of commands, and the answer that README may show right after it.
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```(?:\n\n```json\n(?P<answer>.*?)```)?", re.DOTALL)
@@ -28,10 +29,9 @@ REQUESTS = [
     for found in BLOCK.finditer(page)
     if page is README or found["answer"]
 ]
-# A row of the guide's table: a source, and its translations without and with protected facts.
-FACTS = re.findall(
-    r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", TEXTS_GUIDE.partition("unedited:")[2].partition("\n`python")[0], re.M
-)
+# Rows of the guide's table: a source, and its translations without and with protected facts.
+FACTS_TABLE = TEXTS_GUIDE.partition("unedited:")[2].partition("\n`python")[0]
+FACTS = re.findall(r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", FACTS_TABLE, re.M)
 # A row of the table of samples: a source, and its translation into Portuguese.
 SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
 
@@ -62,11 +62,19 @@ def test_a_request_of_readme_answers_as_it_says(whole: Service, command: str, an
 
 
 def test_a_target_selects_one_of_both_translators(whole: Service) -> None:
-    for query, target in (("?target=pt", None), ("?target=de", None), ("?target=pt", "de"), ("", None)):
+    for query, target, variant in (
+        ("?target=pt", None, "portuguese-quantized"),
+        ("?target=de", None, "quantized"),
+        ("?target=pt", "de", "quantized"),
+        ("", None, "portuguese-quantized"),
+    ):
         answer = whole.post(f"/translate{query}", {"text": "Good morning.", "target": target})
-        wanted = "quantized" if "de" in (target or query) else "portuguese-quantized"
-        assert answer.json["variant"] == wanted
+        assert answer.json["variant"] == variant
+
+
+def test_a_summary_has_no_target(whole: Service) -> None:
     summarized = whole.post("/summarize?target=pt", {"text": "Good morning."})
+
     assert summarized.status == 422
     assert "'target': is not one of this endpoint's" in summarized.problem.detail
 
@@ -90,7 +98,7 @@ def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
 
 
 def test_samples_of_the_results_are_those_of_the_page() -> None:
-    page = (Path(__file__).parents[2] / "app/slimseq/app/web/static/text/samples.js").read_text(encoding="utf-8")
+    page = (ROOT / "app/slimseq/app/web/static/text/samples.js").read_text(encoding="utf-8")
 
     assert [source for source, _ in SAMPLES if json.dumps(source) not in page] == []
 
@@ -108,7 +116,7 @@ def texts(answer: Any) -> Any:
 
 
 # The guide to clients, with programs.
-PROGRAMS = (Path(__file__).parents[2] / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
+PROGRAMS = (ROOT / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PROGRAMS, re.DOTALL)
 
 
@@ -140,13 +148,14 @@ def examples_of(document: dict[str, Any], schema: str) -> list[dict[str, Any]]:
 
 def bodies(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Returns the path and the body of each example of a request."""
-    return [
-        (path, example)
-        for path, methods in document["paths"].items()
-        for media_type, content in methods.get("post", {}).get("requestBody", {}).get("content", {}).items()
-        if media_type != "multipart/form-data"
-        for example in examples_of(document, content["schema"]["$ref"].rpartition("/")[2])
-    ]
+    found = []
+    for path, methods in document["paths"].items():
+        body = methods.get("post", {}).get("requestBody", {})
+        content = body.get("content", {}).get("application/json")
+        if content is not None:
+            schema = content["schema"]["$ref"].rpartition("/")[2]
+            found += [(path, example) for example in examples_of(document, schema)]
+    return found
 
 
 def test_every_example_of_a_request_is_answered(service: Service, document: dict[str, Any]) -> None:
@@ -172,7 +181,8 @@ def test_every_example_of_a_request_is_answered(service: Service, document: dict
 
 def test_the_examples_of_answers_have_the_fields_of_answers(service: Service, document: dict[str, Any]) -> None:
     body = examples_of(document, "TranslateRequest")[0]
-    answer, problem = service.post("/translate", body).json, service.post("/translate?variant=tiny", body).json
+    answer = service.post("/translate", body).json
+    problem = service.post("/translate?variant=tiny", body).json
     shown = examples_of(document, "GenerationResponse")[0]
 
     assert set(answer) >= set(shown)

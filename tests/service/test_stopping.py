@@ -83,8 +83,10 @@ def start_process(log: Path, *module: str) -> "subprocess.Popen[bytes]":
 
 def is_caught(number: int, process: "subprocess.Popen[bytes]") -> bool:
     """Whether a process has a handler for a signal."""
-    [caught] = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
-    return bool(int(caught, 16) >> (number - 1) & 1)
+    # proc_pid_status(5): a mask in hexadecimal digits, in which signal 1 is the lowest bit.
+    [mask] = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    bit_of_signal = 1 << (number - 1)
+    return bool(int(mask, 16) & bit_of_signal)
 
 
 def test_requests_that_run_beyond_the_grace_are_answered_with_503(log: Path) -> None:

@@ -45,8 +45,12 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes
 
 def attributes(of: Any) -> dict[str, Any]:
     """The attributes of a span or a resource. An array becomes a list of its strings."""
-    found = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in of.attributes}
-    return {key: [each.string_value for each in getattr(value, "values", [])] or value for key, value in found.items()}
+    found: dict[str, Any] = {}
+    for each in of.attributes:
+        kind = each.value.WhichOneof("value")
+        value = getattr(each.value, kind)
+        found[each.key] = [item.string_value for item in value.values] if kind == "array_value" else value
+    return found
 
 
 def phases(spans: list[Span], request: Span) -> list[Span]:

@@ -18,8 +18,9 @@ ADMIN = {"Authorization": "Bearer token"}
 
 def unload(service: Service) -> None:
     """Unloads the variant. Asks again while a request uses it."""
-    while (answer := service.post("/variants/translation/quantized/unload", None, ADMIN)).status == 409:
-        pass
+    answer = service.post("/variants/translation/quantized/unload", None, ADMIN)
+    while answer.status == 409:
+        answer = service.post("/variants/translation/quantized/unload", None, ADMIN)
     assert answer.status == 200, answer.text
 
 
@@ -62,10 +63,9 @@ def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded:
             client.join()
         listed = service.get("/variants/translation/quantized").json
 
-    assert [each.status for each in (before_unload, upgraded, restored)] == [200] * 3, [
-        each.text for each in (before_unload, upgraded, restored)
-    ]
-    assert [each.json["digest"] for each in (before_unload, upgraded, restored)] == [old, new, old]
+    for answer, digest in ((before_unload, old), (upgraded, new), (restored, old)):
+        assert answer.status == 200, answer.text
+        assert answer.json["digest"] == digest
     assert (listed["digest"], listed["loaded_digest"]) == (old, old)
     assert {answer.status for answer in answers} == {200}, {answer.text for answer in answers if answer.status != 200}
     texts = {(answer.json["digest"], answer.json["outputs"][0]["text"]) for answer in answers}

@@ -17,7 +17,7 @@ def test_the_table_shows_retention_size_confidence_and_speed_of_each_variant(
     }
 
     page = visitor.open("variants?task=translation")
-    rows = {row.split("\n")[0].strip(): row for row in page.locator("tbody tr").all_inner_texts()}
+    rows = {row.split("\n")[0].strip(): row for row in page.locator("table.variants tbody tr").all_inner_texts()}
 
     assert set(rows) == set(recorded)
     for name, each in recorded.items():
@@ -95,7 +95,7 @@ def test_variants_are_grouped_by_their_base_model_and_a_broken_one_says_why(visi
     page = visitor.open("variants?task=translation")
     groups = page.locator("section.root").all()
 
-    assert [group.get_by_role("table").locator("tbody tr").count() for group in groups] == [4, 1]
+    assert [group.locator("table.variants tbody tr").count() for group in groups] == [4, 1]
     assert "manifest.json is not JSON" in page.locator(".problem").inner_text()
 
 

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from slimseq.models_store.manifest import Task
 
+# Lower and upper bound.
 Interval = tuple[float, float]
+# How the first of two arms stands to the second one.
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
+# What happens to an experiment once an arm is ahead, or all arms are equivalent.
 WhenDecided = Literal["promote", "stop", "tell"]
-
 
 PROBLEM: dict[str, JsonValue] = {
     "type": "/problems/unknown-variant",
@@ -370,7 +372,10 @@ class Experiment(ExperimentState):
 
     def arm(self, variant: str) -> ArmReport:
         """Returns the arm of a variant. Raises a `KeyError` if there is none."""
-        return {each.variant: each for each in self.arms}[variant]
+        for arm in self.arms:
+            if arm.variant == variant:
+                return arm
+        raise KeyError(variant)
 
 
 class Feedback(BaseModel):

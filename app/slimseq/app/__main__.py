@@ -21,6 +21,7 @@ def main(settings: "Settings | None" = None) -> int:
     exit_on_signals_while_starting()
     from pydantic import ValidationError
 
+    from slimseq.app.failures import switch_off_backtraces
     from slimseq.app.http.descriptors import allow_connections
     from slimseq.app.http.problems import describe
     from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
@@ -31,11 +32,17 @@ def main(settings: "Settings | None" = None) -> int:
     from slimseq.models_store.errors import SlimseqError
 
     bound_heaps()
+    switch_off_backtraces()
     try:
         settings = settings or Settings()
         wanted_connections = settings.max_connections
         # As many as the limit of file descriptors allows.
         settings = settings.model_copy(update={"max_connections": allow_connections(wanted_connections)})
+        hidden_folders = [settings.store]
+        if settings.keys_file:
+            hidden_folders.append(settings.keys_file.parent)
+        # Before the store is read for the first time: what is logged of it should have its reason.
+        configure_logging(settings.log_level, hidden_folders)
         app = create_app(settings)
     except ValidationError as error:
         sys.stderr.write(f"error: SLIMSEQ_* settings: {describe(error.errors())}\n")
@@ -43,15 +50,12 @@ def main(settings: "Settings | None" = None) -> int:
     except SlimseqError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+
     reason = why_not_listening(settings.host, settings.port)
     if reason:
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
         sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another: {options}\n")
         return STARTUP_FAILED
-    hidden_folders = [settings.store]
-    if settings.keys_file:
-        hidden_folders.append(settings.keys_file.parent)
-    configure_logging(settings.log_level, hidden_folders)
     # The folder of the store is shown here, and hidden from all other lines of the log.
     logger.info("serving", extra={"store": str(settings.store.absolute())})
     if settings.max_connections < wanted_connections:
@@ -61,6 +65,7 @@ def main(settings: "Settings | None" = None) -> int:
         )
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")
+
     collect_when_idle()
     try:
         return serve(app, settings)

@@ -24,8 +24,13 @@ from slimseq.models_store.trusted_keys import TrustedKeys
 Message = dict[str, Any]
 Write = Callable[[Message], None]
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1") | {
-    "TOKENIZERS_PARALLELISM": "false"
+# Environment variables that limit libraries to one thread.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
 }
 # The highest nice value, which is the lowest priority (setpriority(2)).
 LOWEST_PRIORITY = 19
@@ -96,7 +101,8 @@ class LowPriorityProcess:
     def end(self) -> None:
         """Kills the process, if there is one, and waits for its end. `send` may start another one."""
         with self._lock:
-            process, self._process = self._process, None
+            process = self._process
+            self._process = None
         if process is not None:
             process.kill()
             process.wait()
@@ -133,12 +139,14 @@ def open_store(address: Message) -> Store:
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    # The child imports the same code as this process.
+    folders = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": folders}
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # The child imports the same code as this process.
-        env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment,
         # Ctrl-C in a terminal goes to the service only, which then kills this process.
         process_group=0,
     )

@@ -84,7 +84,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Starlette writes uploads above this size to a temporary folder, which a read-only container does not have. No body
     # is larger than `max_body_bytes`, so every upload stays in memory. Starlette has only this class attribute for it.
     MultiPartParser.spool_max_size = settings.max_body_bytes + 1
-    origins, hosts = listed(settings.cors_origins), listed(settings.trusted_hosts)
+    origins = listed(settings.cors_origins)
+    hosts = listed(settings.trusted_hosts)
     app.add_middleware(
         ServiceMiddleware,
         bodies=BodyReader(settings.max_body_bytes, settings.max_values, settings.request_timeout_seconds, MEDIA_TYPES),

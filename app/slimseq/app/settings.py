@@ -32,15 +32,15 @@ from slimseq.models_store.places import default_store, pip_install
 _PREFIX = "SLIMSEQ_"
 # Variables that are no settings of the service: `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`, and `slimseq import` reads
 # `SLIMSEQ_FIREFOX_URL`.
-_OF_COMMANDS = ("key_password", "firefox_url")
+_VARIABLES_OF_COMMANDS = ("key_password", "firefox_url")
 
-# The forms of values. SQLite in memory would lose everything at the end of a connection.
+# The forms of values, and how errors describe them. SQLite in memory would lose everything at the end of a connection.
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:).+|postgresql://([^/?@]*@)?(\[[\da-fA-F:.]+\]|[^/?@:\[\]]*)(:\d+)?(/[^/]*)?"
 )
+_DATABASE_FORM = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
 _REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
-REDIS = "redis://:PASSWORD@HOST:PORT/NUMBER"
-DATABASE = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
+_REDIS_FORM = "redis://:PASSWORD@HOST:PORT/NUMBER"
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_-]{2,35}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
@@ -73,7 +73,9 @@ def _networks(value: str) -> str:
     return value
 
 
-def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
+def _parts(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
+    """Returns a check of the parts of a comma-separated setting."""
+
     def check(value: str) -> str:
         for part in listed(value):
             if not pattern.fullmatch(part):
@@ -83,10 +85,12 @@ def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
     return check
 
 
-def _url(pattern: re.Pattern[str], form: str, scheme: str, *needed: str) -> Callable[[SecretStr | None], Any]:
+def _url(
+    pattern: re.Pattern[str], form: str, *, scheme: str, module: str, what: str, extra: str
+) -> Callable[[SecretStr | None], Any]:
     """Returns a check of URLs. Its errors do not show the URL, which may have a password.
 
-    URLs that begin with `scheme` need a package: `needed` are the arguments of `needs`.
+    URLs that begin with `scheme` need a module, see `needs`.
     """
 
     def check(value: SecretStr | None) -> SecretStr | None:
@@ -94,21 +98,22 @@ def _url(pattern: re.Pattern[str], form: str, scheme: str, *needed: str) -> Call
         if url and not pattern.fullmatch(url):
             raise ValueError(f"must be {form}")
         if url.startswith(scheme):
-            needs(*needed)
+            needs(module, what, extra)
         return value if url else None
 
     return check
 
 
-def _variant(value: str | None) -> str | None:
+def _variant_name(value: str | None) -> str | None:
     if value and not _VARIANT.fullmatch(value):
         raise ValueError(f"{value!r} is not a variant's name, such as quantized")
     return value or None
 
 
-def _pair(value: str | None) -> str | None:
+def _language_pair(value: str | None) -> str | None:
     codes = listed(value or "")
-    if value and (len(codes) != 2 or not all(map(_LANGUAGE.fullmatch, codes))):
+    is_pair = len(codes) == 2 and all(_LANGUAGE.fullmatch(code) for code in codes)
+    if value and not is_pair:
         raise ValueError(f"{value!r} is not of the form SOURCE,TARGET, such as en,pt")
     return value or None
 
@@ -121,20 +126,28 @@ def _task_and_variant(text: str) -> tuple[Task, str]:
 
 
 def _preloaded(value: Any) -> Any:
-    return tuple(map(_task_and_variant, listed(value))) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return tuple(_task_and_variant(part) for part in listed(value))
+    return value
 
 
 RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
-Host = Annotated[str, AfterValidator(_each(_ADDRESS, "address or host name"))]
+Host = Annotated[str, AfterValidator(_parts(_ADDRESS, "address or host name"))]
 Networks = Annotated[str, AfterValidator(_networks)]
-HostNames = Annotated[str, AfterValidator(_each(_HOST_NAME, "host name such as example.com or *.example.com"))]
-Origins = Annotated[str, AfterValidator(_each(_ORIGIN, "origin such as https://example.com"))]
-RedisUrl = Annotated[SecretStr | None, AfterValidator(_url(_REDIS, REDIS, "redis", "redis", "Redis", "redis"))]
-DatabaseUrl = Annotated[
-    SecretStr | None, AfterValidator(_url(_DATABASE, DATABASE, "postgresql", "psycopg", "PostgreSQL", "postgres"))
+HostNames = Annotated[str, AfterValidator(_parts(_HOST_NAME, "host name such as example.com or *.example.com"))]
+Origins = Annotated[str, AfterValidator(_parts(_ORIGIN, "origin such as https://example.com"))]
+RedisUrl = Annotated[
+    SecretStr | None,
+    AfterValidator(_url(_REDIS, _REDIS_FORM, scheme="redis", module="redis", what="Redis", extra="redis")),
 ]
-DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
-DefaultPair = Annotated[str | None, AfterValidator(_pair)]
+DatabaseUrl = Annotated[
+    SecretStr | None,
+    AfterValidator(
+        _url(_DATABASE, _DATABASE_FORM, scheme="postgresql", module="psycopg", what="PostgreSQL", extra="postgres")
+    ),
+]
+DefaultVariant = Annotated[str | None, AfterValidator(_variant_name)]
+DefaultPair = Annotated[str | None, AfterValidator(_language_pair)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
 
 
@@ -263,8 +276,9 @@ class Settings(BaseSettings):
         default=512,
         ge=1,
         le=65_536,
-        description="Maximum number of connections. At the limit, a new one replaces the one without "
-        "progress for longest of the address with most. It is lower where the process may not open so many files.",
+        description="Maximum number of connections. At the limit, a new connection replaces another one: of the "
+        "address with the most connections, the one that has been idle the longest. The limit is lower where the "
+        "process may not open so many files.",
     )
     header_timeout_seconds: float = Field(
         default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."
@@ -292,9 +306,12 @@ class Settings(BaseSettings):
         "low priority, to measure agreement. Texts are not kept. 0 means none.",
     )
     shadow_summarization: DefaultVariant = Field(
-        default=None, description="Variant that answers again in place of the reference, such as a new one."
+        default=None,
+        description="Variant that answers requests for summaries again in place of the reference, such as a new one.",
     )
-    shadow_translation: DefaultVariant = Field(default=None, description="Likewise, for translation.")
+    shadow_translation: DefaultVariant = Field(
+        default=None, description="Variant that answers translations again in place of the reference."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
@@ -318,18 +335,19 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _environment_has_no_others(self) -> Self:
+    def _environment_has_no_unknown_settings(self) -> Self:
         settings = list(type(self).model_fields)
         for variable in sorted(os.environ):
             name = variable.lower().removeprefix(_PREFIX.lower())
-            if variable.upper().startswith(_PREFIX) and name not in (*settings, *_OF_COMMANDS):
+            is_known = name in settings or name in _VARIABLES_OF_COMMANDS
+            if variable.upper().startswith(_PREFIX) and not is_known:
                 nearest = difflib.get_close_matches(name, settings, n=1)
                 hint = f"; did you mean {_PREFIX}{nearest[0].upper()}?" if nearest else ""
                 raise ValueError(f"{variable} is not a setting{hint}")
         return self
 
     @model_validator(mode="after")
-    def _others_need_keys(self) -> Self:
+    def _other_machines_need_keys(self) -> Self:
         if self.keys_file is None and not self.allow_no_keys and not _is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} lets other machines in, and there are no keys: set SLIMSEQ_KEYS_FILE (`slimseq keys "
@@ -339,7 +357,7 @@ class Settings(BaseSettings):
 
     @field_validator("keys_file", "trusted_keys", mode="before")
     @classmethod
-    def _is_named(cls, value: Any) -> Any:
+    def _is_not_empty(cls, value: Any) -> Any:
         # An empty variable, such as one that was not filled in, must not open the service.
         if isinstance(value, str) and not listed(value):
             raise ValueError("is empty: name a file, or unset it")

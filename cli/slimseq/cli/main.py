@@ -38,7 +38,6 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "distill": (MAKE, "techniques:distill", "Train a smaller student on labels and on its teacher."),
     "average": (MAKE, "techniques:average", "Average a variant's weights with those from before its training."),
     "quantize": (MAKE, "techniques:quantize", "Store a variant in fewer bits."),
-    "tune-beams": (MAKE, "techniques:tune_beams", "Find the fewest beams that keep a variant's quality."),
     "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
     "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
     "report": (MEASURE, "measure:report_command", "Write Markdown tables of what was measured."),

@@ -1,4 +1,4 @@
-"""The verbs of techniques: `train`, `prune`, `distill`, `average`, `quantize` and `tune-beams`.
+"""The verbs of techniques: `train`, `prune`, `distill`, `average` and `quantize`.
 
 Each takes what the technique's options dataclasses declare, and has it applied to one variant.
 """
@@ -13,7 +13,6 @@ from slimseq.cli.arguments import FLAG, TaskArgument, TechniqueOptions, VariantA
 from slimseq.compression import average as averaging
 from slimseq.compression import distill as distillation
 from slimseq.compression import train_base as base_training
-from slimseq.compression import tune_beams as beams
 from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.options import COMMON, TRAINING, without
 from slimseq.compression.prune import prune as pruning
@@ -43,7 +42,6 @@ UntaughtData = Annotated[DataFiles, without("calibration", "unlabelled")]
 UntaughtTraining = Annotated[base_training.BaseTraining, without("alpha", "temperature")]
 UncalibratedData = Annotated[DataFiles, without("calibration")]
 CalibrationData = Annotated[quantization.OptionalData, without("dev", "mixture", "unlabelled", "exclude")]
-DevData = Annotated[beams.DevData, without("train", "calibration", "mixture", "unlabelled", "exclude")]
 Unseeded = Annotated[TechniqueOptions, without("seed", "device")]
 
 
@@ -172,20 +170,3 @@ def quantize(
 ) -> None:
     """Quantize a variant: by default to int8 ONNX with dynamic quantization of activations."""
     apply_technique(quantization.TECHNIQUE, [options], shared, task, variant, name, files)
-
-
-def tune_beams(
-    task: TaskArgument,
-    variant: VariantArgument,
-    /,
-    *,
-    files: DevData = beams.DevData(),
-    name: NameOption = "fewer-beams",
-    options: beams.BeamOptions = beams.BeamOptions(),
-    shared: Unseeded = TechniqueOptions(),
-) -> None:
-    """Find the fewest beams that keep a variant's quality on dev data, and make a variant that searches with them.
-
-    The weights stay the same. Each beam less makes generation faster.
-    """
-    apply_technique(beams.TECHNIQUE, [options], shared, task, variant, name, files)

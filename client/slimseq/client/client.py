@@ -3,6 +3,8 @@
 Both inherit the same methods (`_Methods`), which are coroutines. The methods differ only where they touch the HTTP
 library: `AsyncClient` returns the coroutines, and `Client` runs them to their end. With the blocking functions of the
 HTTP library a coroutine never suspends, so `Client` needs no event loop.
+
+`slimseq.client.request` makes the requests, `slimseq.client.errors` has the errors and the rule for retries.
 """
 
 import asyncio
@@ -30,7 +32,8 @@ from slimseq.client.errors import (
     error_of,
 )
 from slimseq.client.quality import Evaluation, VariantQuality
-from slimseq.client.request_options import ChosenOptions, ComparedOptions, Task, Texts, VariantChoice
+from slimseq.client.request import Request, generation_request, headers_of, texts_request, without_none
+from slimseq.client.request_options import ChosenOptions, ComparedOptions, Task, Texts
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -42,8 +45,6 @@ URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 90.0
 # Maximum size of an event of a stream. The last event has the whole answer.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
-TERMS_HEADERS = {"deadline_ms": b"X-Request-Deadline-Ms", "priority": b"X-Request-Priority", "unit": b"X-Slimseq-Unit"}
 
 
 class _Method(Protocol[P, T_co]):
@@ -57,7 +58,10 @@ class _Method(Protocol[P, T_co]):
 
 
 def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> _Method[P, T]:
-    """Makes a coroutine function a method of both clients: `_run` returns the coroutine or its result."""
+    """Makes a coroutine function a method of both clients.
+
+    The client's `_run` gets the coroutine. In `AsyncClient` it returns the coroutine, in `Client` the result.
+    """
 
     @functools.wraps(function)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -66,11 +70,16 @@ def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> 
     return cast(_Method[P, T], method)
 
 
+def _path(*parts: str) -> str:
+    """Returns the path of a URL. A name with a slash or another special character stays one part."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
 class _Methods:
     """The methods of both clients."""
 
     _library: type[httpx2.Client] | type[httpx2.AsyncClient]
-    # Blocking functions in `Client`, coroutine functions in `AsyncClient`. Their results go through `_waited`.
+    # Blocking functions in `Client`, coroutine functions in `AsyncClient`. `_waited` returns the results of both.
     _sleep: Callable[[float], Any]
     _read: Callable[[httpx2.Response], Any]
     _close: Callable[[httpx2.Response], Any]
@@ -97,17 +106,17 @@ class _Methods:
         `runtime` names the runtime. `deadline_ms` shortens the service's deadline. `priority="low"` lets the request
         wait behind others. In an experiment, all requests of a `unit` get the same arm.
         """
-        return await self._answer(Generation, *_generation(task, text, options))
+        return await self._answer(Generation, generation_request(task, text, options))
 
     @_method
     async def summarize(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Summarizes a text, or several. See `generate`."""
-        return await self._answer(Generation, *_generation("summarization", text, options))
+        return await self._answer(Generation, generation_request("summarization", text, options))
 
     @_method
     async def translate(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Translates a text, or several, sentence by sentence. See `generate`."""
-        return await self._answer(Generation, *_generation("translation", text, options))
+        return await self._answer(Generation, generation_request("translation", text, options))
 
     @_method
     async def compare(
@@ -121,23 +130,23 @@ class _Methods:
     ) -> Comparison:
         """Generates from the same text with 2 to 8 variants, one after the other. `unit` identifies who votes."""
         query = {"task": task, "variant": list(variants), "runtime": runtime}
-        return await self._answer(Comparison, *_texts("/compare", query, text, options))
+        return await self._answer(Comparison, texts_request("/compare", query, text, options))
 
     @_method
     async def variants(self) -> list[Variant]:
         """Returns all variants."""
-        return await self._answer(list[Variant], "GET", "/variants", key="variants")
+        return await self._answer(list[Variant], Request("GET", "/variants"), key="variants")
 
     @_method
     async def variant(self, task: Task, name: str) -> Variant:
         """Returns one variant, with its manifest as `manifest`."""
-        return await self._answer(Variant, "GET", f"/variants/{task}/{quote(name, safe='')}")
+        return await self._answer(Variant, Request("GET", _path("variants", task, name)))
 
     @_method
     async def quality(self, task: Task | None = None, variant: str | None = None) -> list[VariantQuality]:
         """Returns the measured quality of all variants, or of the variants of one task or with one name."""
         query = {"task": task, "variant": variant}
-        return await self._answer(list[VariantQuality], "GET", "/quality", query, key="qualities")
+        return await self._answer(list[VariantQuality], Request("GET", "/quality", query), key="qualities")
 
     @_method
     async def start_evaluation(
@@ -157,9 +166,10 @@ class _Methods:
         `target`, or `document` and `summary`. `more` has further fields of the request, such as the `languages` of
         pairs.
         """
-        fields = _given({"dataset": dataset, "samples": samples, "pairs": pairs})
+        fields = without_none({"dataset": dataset, "samples": samples, "pairs": pairs})
         body = {"task": task, "variants": list(variants), **fields, **more}
-        return await self._answer(Evaluation, "POST", "/evaluations", body=body, is_repeatable=False)
+        # Not repeatable: a second request would start a second evaluation.
+        return await self._answer(Evaluation, Request("POST", "/evaluations", body=body, is_repeatable=False))
 
     @_method
     async def evaluation(self, identifier: str) -> Evaluation:
@@ -169,14 +179,14 @@ class _Methods:
     @_method
     async def evaluations(self) -> list[Evaluation]:
         """Returns the newest evaluations, without results."""
-        return await self._answer(list[Evaluation], "GET", "/evaluations", key="evaluations")
+        return await self._answer(list[Evaluation], Request("GET", "/evaluations"), key="evaluations")
 
     @_method
     async def cancel_evaluation(self, identifier: str) -> Evaluation:
         """Cancels an evaluation that has not ended, or deletes an evaluation that has. Returns its last state."""
         # Not repeatable: a second DELETE would delete the evaluation that the first one cancelled.
-        path = f"/evaluations/{quote(identifier, safe='')}"
-        return await self._answer(Evaluation, "DELETE", path, is_repeatable=False)
+        request = Request("DELETE", _path("evaluations", identifier), is_repeatable=False)
+        return await self._answer(Evaluation, request)
 
     @_method
     async def wait(
@@ -195,7 +205,9 @@ class _Methods:
             EvaluationFailed: the evaluation failed or was cancelled.
             WaitedTooLong: the time is over.
         """
-        started, progress = time.monotonic(), -1.0
+        started = time.monotonic()
+        # The progress of an evaluation is between 0 and 1: the first one is always a change.
+        progress = -1.0
         while True:
             found = await self._evaluation(evaluation.id)
             if on_progress and found.progress != progress:
@@ -228,34 +240,35 @@ class _Methods:
         """
         weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
         posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
-        body = {"task": task, "name": name, "arms": posted, **_given({"margin": margin}), **more}
-        return await self._answer(Experiment, "POST", "/experiments", body=body, is_repeatable=False)
+        body = {"task": task, "name": name, "arms": posted, **without_none({"margin": margin}), **more}
+        # Not repeatable: the service would refuse the second request, since the experiment of the first one runs.
+        return await self._answer(Experiment, Request("POST", "/experiments", body=body, is_repeatable=False))
 
     @_method
     async def experiment(self, identifier: str) -> Experiment:
         """Returns an experiment and its conclusion so far, which is valid at any time."""
-        return await self._answer(Experiment, "GET", f"/experiments/{quote(identifier, safe='')}")
+        return await self._answer(Experiment, Request("GET", _path("experiments", identifier)))
 
     @_method
     async def experiments(self) -> list[ExperimentState]:
         """Returns the newest experiments, without their conclusions."""
-        return await self._answer(list[ExperimentState], "GET", "/experiments", key="experiments")
+        return await self._answer(list[ExperimentState], Request("GET", "/experiments"), key="experiments")
 
     @_method
     async def stop_experiment(self, identifier: str) -> Experiment:
         """Stops an experiment, and returns its conclusion."""
-        return await self._answer(Experiment, "POST", f"/experiments/{quote(identifier, safe='')}/stop")
+        return await self._answer(Experiment, Request("POST", _path("experiments", identifier, "stop")))
 
     @_method
     async def promote_arm(self, identifier: str, arm: str | None = None) -> Experiment:
         """Stops an experiment, and makes an arm, by default the arm that is ahead, the default of its pair."""
-        path = f"/experiments/{quote(identifier, safe='')}/promote"
-        return await self._answer(Experiment, "POST", path, _given({"arm": arm}))
+        request = Request("POST", _path("experiments", identifier, "promote"), {"arm": arm})
+        return await self._answer(Experiment, request)
 
     @_method
     async def delete_experiment(self, identifier: str) -> None:
         """Deletes an experiment that has stopped, with its ratings and votes."""
-        await self._answer(type(None), "DELETE", f"/experiments/{quote(identifier, safe='')}")
+        await self._answer(type(None), Request("DELETE", _path("experiments", identifier)))
 
     @_method
     async def rate(self, /, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
@@ -276,18 +289,19 @@ class _Methods:
         return await self._judge({"comparison": comparison, "preferred": preferred, **more}, unit)
 
     async def _evaluation(self, identifier: str) -> Evaluation:
-        return await self._answer(Evaluation, "GET", f"/evaluations/{quote(identifier, safe='')}")
+        return await self._answer(Evaluation, Request("GET", _path("evaluations", identifier)))
 
     async def _judge(self, body: Mapping[str, Any], unit: str | None) -> Feedback:
         # Not repeatable: if the first request was received, the service would refuse the second judgement.
-        headers = _headers({"unit": unit})
-        return await self._answer(Feedback, "POST", "/feedback", None, body, headers, is_repeatable=False)
+        headers = headers_of({"unit": unit})
+        request = Request("POST", "/feedback", body=body, headers=headers, is_repeatable=False)
+        return await self._answer(Feedback, request)
 
     async def _stream(
         self, task: Task, text: Texts, options: Mapping[str, Any]
     ) -> AsyncGenerator[Piece | Generation, None]:
-        method, path, query, body, headers = _generation(task, text, options)
-        response = await self._open(method, path, query, {**body, "stream": True}, headers, is_streamed=True)
+        request = generation_request(task, text, {**options, "stream": True})
+        response = await self._open(request, is_streamed=True)
         try:
             async for event in self._events(httpx2.EventSource(response, MAX_EVENT_BYTES)):
                 if event.event not in ("token", "done"):
@@ -302,19 +316,9 @@ class _Methods:
             await self._waited(self._close(response))
         raise Unreachable(f"{response.request.url}: the stream ended before its last event")
 
-    async def _answer(
-        self,
-        kind: type[T],
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[bytes, bytes] | None = None,
-        key: str | None = None,
-        is_repeatable: bool = True,
-    ) -> T:
+    async def _answer(self, kind: type[T], request: Request, *, key: str | None = None) -> T:
         """Sends a request, and returns the answer as an instance of `kind`: the body, or the value of its `key`."""
-        response = await self._open(method, path, query, body, headers, is_repeatable)
+        response = await self._open(request)
         try:
             content: Any = json.loads(response.content) if response.content else None
             value = content if key is None else content[key]
@@ -324,22 +328,15 @@ class _Methods:
             raise UnexpectedAnswer(response) from error
         return answer
 
-    async def _open(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None,
-        body: Mapping[str, Any] | None,
-        headers: Mapping[bytes, bytes] | None,
-        is_repeatable: bool = True,
-        is_streamed: bool = False,
-    ) -> httpx2.Response:
+    async def _open(self, request: Request, *, is_streamed: bool = False) -> httpx2.Response:
         """Sends a request, again after failures, and returns the response. The body of a stream is not read yet."""
-        params = _given(query or {})
+        params = without_none(request.query)
         for attempt in itertools.count(1):
             try:
-                request = self._http.build_request(method, path, params=params, json=body, headers=headers)
-                response: httpx2.Response = await self._waited(self._http.send(request, stream=is_streamed))
+                built = self._http.build_request(
+                    request.method, request.path, params=params, json=request.body, headers=request.headers
+                )
+                response: httpx2.Response = await self._waited(self._http.send(built, stream=is_streamed))
                 if not response.is_error:
                     return response
                 await self._waited(self._read(response))
@@ -347,7 +344,7 @@ class _Methods:
             except httpx2.HTTPError as raised:
                 error = Unreachable.of(raised)
             # Raises the error if it is final.
-            seconds = self._retry.wait_seconds(attempt, error, is_repeatable)
+            seconds = self._retry.wait_seconds(attempt, error, request.is_repeatable)
             await self._waited(self._sleep(seconds))
         raise AssertionError("itertools.count does not end")
 
@@ -450,32 +447,3 @@ class AsyncClient(_Methods):
 
     async def _waited(self, result: Awaitable[Any]) -> Any:
         return await result
-
-
-# Method, path, query, body and headers.
-Request = tuple[str, str, Mapping[str, Any], dict[str, Any], Mapping[bytes, bytes]]
-
-
-def _generation(task: Task, text: Texts, options: Mapping[str, Any]) -> Request:
-    """Returns a request for a summary or a translation. The choice of the variant goes into the query."""
-    query = {name: options.get(name) for name in VariantChoice.__annotations__}
-    others = {name: value for name, value in options.items() if name not in query}
-    return _texts(PATHS[task], query, text, others)
-
-
-def _texts(path: str, query: Mapping[str, Any], text: Texts, options: Mapping[str, Any]) -> Request:
-    """Returns a request with texts. Generation options go into the body, the terms of the request into headers."""
-    generation_options = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
-    body = {"text": text if isinstance(text, str) else list(text), **generation_options}
-    return "POST", path, query, body, _headers(options)
-
-
-def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
-    """Returns the headers of the terms of a request. A unit in any script is sent as UTF-8."""
-    given = _given({name: terms.get(name) for name in TERMS_HEADERS})
-    return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items()}
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves out what is None: the service has its own defaults."""
-    return {name: value for name, value in values.items() if value is not None}

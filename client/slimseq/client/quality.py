@@ -36,7 +36,8 @@ class VariantScores(BaseModel):
 
     def metric(self, name: str) -> Metric:
         """Returns one metric. Raises a `KeyError` if it was not measured."""
-        return {each.metric: each for each in self.metrics}[name]
+        by_name = {each.metric: each for each in self.metrics}
+        return by_name[name]
 
 
 class Evaluation(EvaluationSummary):
@@ -47,4 +48,5 @@ class Evaluation(EvaluationSummary):
 
     def result(self, variant: str) -> VariantScores:
         """Returns the results of one variant. Raises a `KeyError` if the variant has none."""
-        return {each.variant: each for each in self.results or []}[variant]
+        by_variant = {each.variant: each for each in self.results or []}
+        return by_variant[variant]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from slimseq.compression.context import Context
+from slimseq.compression.decode import DecodeOptions, is_search_step, recorded_search
 from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
-from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
 from slimseq.models_store.files import MANIFEST, UNLISTED
 from slimseq.models_store.manifest import Manifest, Step, Task
 
@@ -28,11 +28,11 @@ DATA_FREE_SCHEMES = frozenset(get_args(SchemeName)) - {"int4-blocks"}
 
 @dataclass(frozen=True)
 class Derivation:
-    """How an int8 variant is made: its parent, the quantization, and the number of beams that is set afterwards."""
+    """How an int8 variant is made: its parent, the quantization, and the search that is set afterwards."""
 
     parent: str
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
-    num_beams: int | None = None
+    search: DecodeOptions | None = None
 
 
 def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> dict[str, Derivation]:
@@ -48,9 +48,8 @@ def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest])
         options = _read_options(step) if parent is not None else None
         if parent is None or options is None:
             continue
-        # A step after the quantization changed the number of beams.
-        beams = None if step is manifest.lineage[-1] else manifest.generation.num_beams
-        found.setdefault(manifest.variant, Derivation(parent, options, beams))
+        after = manifest.lineage[manifest.lineage.index(step) + 1 :]
+        found.setdefault(manifest.variant, Derivation(parent, options, recorded_search(after)))
     if "original" in parents.values() and DEFAULT not in found:
         before = stored.get(DEFAULT)
         is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
@@ -60,8 +59,8 @@ def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest])
 
 
 def quantization(manifest: Manifest) -> Step:
-    """Returns the last step of a lineage, except for steps that only changed the number of beams."""
-    steps = [step for step in manifest.lineage if step.technique != BEAMS.name]
+    """Returns the last step of a lineage, except for steps that only changed the search."""
+    steps = [step for step in manifest.lineage if not is_search_step(step)]
     return steps[-1] if steps else manifest.lineage[-1]
 
 

@@ -15,6 +15,9 @@ from slimseq.inference.models.registry import FAMILIES
 # Model types of transformers, as people write them.
 NAMES = {model_type: family.title for model_type, family in FAMILIES.items()}
 
+# The row of the technique's option that only recipes have.
+PRUNE_TO_PLAN = "prune with a plan"
+
 Settings = Mapping[str, Any]
 
 
@@ -76,9 +79,10 @@ STEPS = (
     FamilyStep("prune --heads", "prune", lambda settings: settings["heads"] is not None, HEADS_REFUSED),
     FamilyStep("prune --feed-forward", "prune", lambda settings: bool(settings["feed_forward"] != 1)),
     FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
+    FamilyStep(PRUNE_TO_PLAN, "prune", lambda settings: settings["plan"] is not None),
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),
-    FamilyStep("tune-beams", "tune-beams"),
+    FamilyStep("decode", "decode"),
     *map(_quantized, get_args(SchemeName)),
     FamilyStep("export --format onnx"),
     FamilyStep("export --format ctranslate2", refused=CTRANSLATE2_REFUSED),

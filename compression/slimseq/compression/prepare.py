@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.context import Context
+from slimseq.compression.decode import decode
 from slimseq.compression.derivations import Derivation, find_derivations, made_by_prepare, quantization
 from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.measure_here import measure_speeds
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.evaluation.recording import with_newest
@@ -172,13 +172,13 @@ def _is_current(context: Context, task: Task, name: str, derivation: Derivation)
 
 def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
     """Makes an int8 variant. An earlier one stays until the new one is complete."""
-    if derivation.num_beams is None:
+    if derivation.search is None:
         return quantize(context, task, derivation.parent, name, derivation.options)
     with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
         temporary = replace(context, store=Store(Path(folder)))
         copy_artifact(context.store, temporary.store, context.store.manifest(task, derivation.parent))
         quantize(temporary, task, derivation.parent, name, derivation.options)
-        made = tune_beams(temporary, task, name, name, BeamOptions(derivation.num_beams)).manifest
+        made = decode(temporary, task, name, name, derivation.search).manifest
         copy_artifact(temporary.store, context.store, made)
     return made
 

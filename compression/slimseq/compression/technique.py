@@ -1,7 +1,7 @@
 """What a technique is: a function that makes one artifact from another, and its options.
 
 A technique is one file or folder: its options, its function, and its `TECHNIQUE`, which recipes apply. One line of
-`TECHNIQUES` registers it. Its verb is a function in `slimseq.cli.techniques`.
+`TECHNIQUES` registers it. Its verb, if it has one, is a function in `slimseq.cli.techniques`.
 """
 
 import importlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.context import Context
     from slimseq.compression.train.data.training_data import DataFiles
-    from slimseq.models_store.manifest import Task
+    from slimseq.models_store.manifest import Step, Task
 
 # The module of each technique, in the order of a day's work.
 TECHNIQUES = {
@@ -30,7 +30,7 @@ TECHNIQUES = {
     "distill": "slimseq.compression.distill",
     "average": "slimseq.compression.average",
     "quantize": "slimseq.compression.quantize.quantize",
-    "tune-beams": "slimseq.compression.tune_beams",
+    "decode": "slimseq.compression.decode",
 }
 # Seconds of training if no option ends it: enough for a small model to recover.
 DEFAULT_SECONDS = 600.0
@@ -56,12 +56,16 @@ class Job:
     with a later pause or none goes on from the checkpoint."""
 
 
+def never(_step: "Step", _settings: Mapping[str, Any]) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Technique:
     """A technique: its function, and what the command line and recipes must know of it."""
 
     name: str
-    """Name of the verb, which is also the key of a recipe's step."""
+    """Key of a recipe's step, and name of the verb if there is one."""
     run: "Callable[..., Outcome]"
     """Takes a job, and an object of each dataclass in `options`."""
     options: Sequence[type[Any]]
@@ -72,6 +76,8 @@ class Technique:
     """Whether it chooses or reports on dev data."""
     requires: str = ""
     """Library without which it does not work at all. Empty for none."""
+    did_the_same: "Callable[[Step, Mapping[str, Any]], bool]" = never
+    """Whether a recorded step of a technique that this one replaced did what this one does with some settings."""
 
     @property
     def is_trained(self) -> bool:

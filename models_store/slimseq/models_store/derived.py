@@ -29,12 +29,13 @@ class DerivedArtifacts(Record):
 
 def read_derived(root: Path, task: Task) -> list[Manifest]:
     """Reads the recorded manifests of a task; an empty list if the store has no record."""
-    path, name = root / task.value / DERIVED, f"{task}/{DERIVED}"
+    path = root / task.value / DERIVED
     if not path.exists():
         return []
     manifests = read_record(DerivedArtifacts, path, root, MAX_DERIVED_BYTES).manifests
-    if other := next((each for each in manifests if each.task is not task), None):
-        raise InvalidArtifact(f"{name} has a manifest of {other.task}/{other.variant}")
+    for each in manifests:
+        if each.task is not task:
+            raise InvalidArtifact(f"{task}/{DERIVED} has a manifest of {each.task}/{each.variant}")
     return manifests
 
 
@@ -71,9 +72,12 @@ def with_recorded(stored: Sequence[Manifest], record: Sequence[Manifest]) -> lis
     """Returns manifests. For a derived artifact, it is the first manifest of a record with the same source."""
     built = {(each.task, each.variant): each for each in stored}
     found = dict(built)
+    # In reverse, so that the first of several manifests of a variant is the last to be set.
     for each in reversed(record):
-        here, source = built.get((each.task, each.variant)), _source(each, stored)
-        if source is not None and (here is None or _source(here, stored) == source):
+        source = _source(each, stored)
+        here = built.get((each.task, each.variant))
+        has_same_source = here is None or _source(here, stored) == source
+        if source is not None and has_same_source:
             found[each.task, each.variant] = each
     return list(found.values())
 
@@ -81,8 +85,11 @@ def with_recorded(stored: Sequence[Manifest], record: Sequence[Manifest]) -> lis
 def _source(manifest: Manifest, stored: Iterable[Manifest]) -> Manifest | None:
     """Returns what a derived artifact is made from: the last artifact in its lineage that the store has."""
     by_digest = {each.digest: each for each in stored if each.variant != manifest.variant}
-    sources = (by_digest.get(step.parent or "") for step in reversed(manifest.lineage))
-    return next((source for source in sources if source is not None), None)
+    for step in reversed(manifest.lineage):
+        source = by_digest.get(step.parent or "")
+        if source is not None:
+            return source
+    return None
 
 
 def _update(root: Path, task: Task, change: Callable[[list[Manifest]], list[Manifest]]) -> bool:

@@ -32,9 +32,9 @@ UNLISTED = frozenset({MANIFEST, EXPORT, "README.md", SIGNATURE})
 # The files that transformers and tokenizers read in a model folder: configurations, vocabularies, tokenizers, weights.
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
 READ_NAMES = ("merges.txt", "vocab.txt", "shortlist.npz")
-R = TypeVar("R", bound=Record)
 # The largest embedded manifest has 80 kB. To parse 1 MiB takes about 5 ms, and no other thread runs Python meanwhile.
 MAX_RECORD_BYTES = 1024 * 1024
+# Bytes that are read, hashed and copied at once.
 CHUNK_BYTES = 1024 * 1024
 # A sparse file takes space only when it is copied. The holes of a file below this size cannot fill a disk.
 MIN_SPARSE_BYTES = 64 * 1024 * 1024
@@ -51,14 +51,19 @@ WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 WRITE_ERROR_MESSAGE = re.compile("|".join(re.escape(os.strerror(code)) for code in WRITE_ERRORS))
 
 
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
 def short_name(path: Path) -> str:
     """Returns the path of an artifact's file from the task on, such as `translation/original/config.json`."""
-    return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
+    is_derived = path.parent.name in DERIVED_FORMATS
+    return "/".join(path.parts[-4:] if is_derived else path.parts[-3:])
 
 
 def relative_to_store(text: str, folder: Path) -> str:
-    """Returns a library's message with the path of an artifact's folder relative to the store."""
-    return text.replace(str(folder), "/".join(folder.parts[-2:]))
+    """Returns a library's message, in which the path of an artifact's folder begins with the task."""
+    task_and_variant = "/".join(folder.parts[-2:])
+    return text.replace(str(folder), task_and_variant)
 
 
 def sha256_of(path: Path) -> str:
@@ -79,8 +84,10 @@ def list_files(folder: Path) -> list[FileEntry]:
     entries = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        derived = any((folder / parent / EXPORT).exists() for parent in relative.parents if parent.name)
-        if path.is_file() and path.name not in UNLISTED and not derived:
+        # The last parent of a relative path is `.`, whose name is empty.
+        subfolders = [folder / parent for parent in relative.parents if parent.name]
+        is_derived = any((subfolder / EXPORT).exists() for subfolder in subfolders)
+        if path.is_file() and path.name not in UNLISTED and not is_derived:
             entries.append(FileEntry(path=relative.as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path)))
     return entries
 
@@ -93,12 +100,12 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
         InvalidArtifact: the path has a link in it, or is no regular file.
         OSError: as `open` does.
     """
-    *folders, name = path.relative_to(root).parts
+    *folder_names, name = path.relative_to(root).parts
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Each folder is opened inside the one before it, so that none can be replaced by a link in between.
-        for part in folders:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        for folder_name in folder_names:
+            inner = os.open(folder_name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
         # Without O_NONBLOCK, the opening of a pipe would wait for a writer.
@@ -125,7 +132,7 @@ def check_files(
     """Checks files against their recorded sizes and hashes, and copies them in the same pass if `copy` is a folder.
 
     Args:
-        folder: of the files.
+        folder: the folder of the files.
         files: the files as their record lists them.
         artifact: name of the artifact, for errors.
         root: folder of the store, outside of which nothing is opened.
@@ -197,7 +204,7 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
     no runtime reads them.
 
     Args:
-        folder: of the artifact.
+        folder: the artifact's folder.
         listed: paths of the listed files, relative to the folder.
         formats: formats whose files are checked.
         artifact: name of the artifact, for errors.
@@ -205,7 +212,8 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
     Raises:
         CorruptArtifact: names the first unlisted file.
     """
-    listed_paths, checked_formats = set(listed), set(formats)
+    listed_paths = set(listed)
+    checked_formats = set(formats)
     found = [path for path in folder.iterdir() if path.suffix in READ_SUFFIXES or path.name in READ_NAMES]
     if "safetensors" not in checked_formats:
         found = [path for path in found if path.suffix != SAFETENSORS]
@@ -216,7 +224,8 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
             found += (folder / name).rglob("*")
     for path in sorted(found):
         relative = path.relative_to(folder)
-        is_ignored = path.name in UNLISTED or any(part.startswith(".") for part in relative.parts)
+        is_hidden = any(part.startswith(".") for part in relative.parts)
+        is_ignored = is_hidden or path.name in UNLISTED
         is_folder = path.is_dir() and not path.is_symlink()
         if not is_ignored and not is_folder and relative.as_posix() not in listed_paths:
             raise CorruptArtifact(artifact, relative.as_posix(), "is not in its list of files")
@@ -270,7 +279,8 @@ class Export(Record):
 
 def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:
     """Returns what the signature of an export lists: the artifact's own files and the export's."""
-    return [*manifest.files, *(file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files)]
+    exported = [file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files]
+    return [*manifest.files, *exported]
 
 
 def read_manifest(folder: Path, root: Path | None = None) -> Manifest:
@@ -301,7 +311,7 @@ def stamp_of(path: Path) -> Stamp | None:
     return found.st_ctime_ns, found.st_size, found.st_ino
 
 
-def read_record(kind: type[R], path: Path, root: Path, max_bytes: int = MAX_RECORD_BYTES) -> R:
+def read_record(kind: type[AnyRecord], path: Path, root: Path, max_bytes: int = MAX_RECORD_BYTES) -> AnyRecord:
     """Reads a JSON file of the store `root`. Raises `InvalidArtifact` for every reason for which it cannot be read."""
     name = short_name(path) if path.parent == root else path.relative_to(root).as_posix()
     try:

@@ -23,6 +23,9 @@ class FrontVariant(Record):
     """A variant of a front, as the run measured it."""
 
     variant: str
+    digest: Digest | None = Field(
+        default=None, description="Digest of the artifact that was measured. None if unknown."
+    )
     title: str = Field(description="What it is, in a few words.")
     bytes: int = Field(ge=0)
     tokens_per_second: float = Field(ge=0)
@@ -45,19 +48,19 @@ class StructureWorth(Record):
 class Front(Record):
     """The result of one run."""
 
-    original: str
+    original: str = Field(description="Name of the original.")
     digest: Digest = Field(description="Digest of the original.")
-    keep: float
-    metric: str
+    keep: float = Field(description="The bar: the share of the original's quality that the chosen variant must keep.")
+    metric: str = Field(description="Metric of the quality; `scorer` if a command of the user scored the outputs.")
     is_agreement: bool = Field(description="Whether retention is agreement with the original, and not quality.")
-    aim: Literal["fastest", "smallest"]
-    within: str
+    aim: Literal["fastest", "smallest"] = Field(description="What is chosen among the variants that keep the bar.")
+    within: str = Field(description="Time that the run was given, such as `60m`.")
     samples: int = Field(ge=1, description="Held-out pairs that confirmed the choice.")
-    variants: list[FrontVariant]
-    structures: list[StructureWorth] = []
-    chosen: str | None
-    reason: str
-    remarks: list[str] = []
+    variants: list[FrontVariant] = Field(description="From the most to the least quality.")
+    structures: list[StructureWorth] = Field(default=[], description="Parts of the original. Empty if not measured.")
+    chosen: str | None = Field(description="Name of the chosen variant. None if no variant keeps the bar.")
+    reason: str = Field(description="Why it was chosen, or what the best variant lacks.")
+    remarks: list[str] = Field(default=[], description="What else the run found, a sentence each.")
     measured_at: str = Field(description="ISO 8601 date and time, UTC.")
 
 

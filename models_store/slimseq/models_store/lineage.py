@@ -6,12 +6,14 @@ the same model.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 
 from slimseq.models_store.manifest import Manifest, Reference
 
 # These techniques make a base model. The results of other techniques are compared with their base model.
 BASE_TECHNIQUES = ("import", "train")
+# Digits of a digest that stand for a model without a name.
+SHOWN_DIGITS = 12
+# Compared from left to right, and False comes before True. `sort_key` says what each part is.
 SortKey = tuple[bool, str, bool, str, bool, str]
 
 
@@ -56,9 +58,11 @@ def group_by_root(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
 
 def sort_key(manifest: Manifest, manifests: Sequence[Manifest]) -> SortKey:
     """Returns the key that sorts the artifacts of a task: each root, `original` first, then its variants by name."""
-    root, reference = root_of(manifest, manifests), reference_of(manifest, manifests)
-    group = reference.variant or ""
-    return group != "original", group, root is None, reference.digest, not is_root(manifest), manifest.variant
+    reference = reference_of(manifest, manifests)
+    root_name = reference.variant or ""
+    is_root_missing = root_of(manifest, manifests) is None
+    is_variant = not is_root(manifest)
+    return root_name != "original", root_name, is_root_missing, reference.digest, is_variant, manifest.variant
 
 
 def reference_label(manifest: Manifest, manifests: Sequence[Manifest]) -> str:
@@ -69,10 +73,11 @@ def reference_label(manifest: Manifest, manifests: Sequence[Manifest]) -> str:
 
 def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[str, ...]:
     """Returns the name of a variant's reference and the techniques that made the variant from it."""
-    reference, label = reference_of(manifest, manifests), reference_label(manifest, manifests)
-    techniques = tuple(step.technique for step in manifest.lineage)
+    label = reference_label(manifest, manifests)
     if is_root(manifest):
         return (label,)
+    reference = reference_of(manifest, manifests)
+    techniques = tuple(step.technique for step in manifest.lineage)
     starts = [index for index, step in enumerate(manifest.lineage) if step.parent == reference.digest]
     return (label, *techniques[starts[0] :]) if starts else techniques
 
@@ -88,17 +93,22 @@ def demonstrations(manifests: Iterable[Manifest]) -> set[str]:
 
 
 def label_of(reference: Reference) -> str:
-    return reference.variant or reference.digest[: len("sha256:") + 12]
+    return reference.variant or reference.digest[: len("sha256:") + SHOWN_DIGITS]
 
 
 def _digests(manifest: Manifest) -> list[str]:
-    """Returns possible digests of the root: the recorded one, or those of the lineage's base models, last first."""
+    """Returns possible digests of the root: the recorded one, or the base models of the lineage, the last one first."""
     if manifest.reference is not None:
         return [manifest.reference.digest]
+    # The result of a step is the parent of the next step.
     results = [*(step.parent for step in manifest.lineage[1:]), manifest.digest]
-    steps = zip(manifest.lineage, results, strict=False)
-    bases = [made for step, made in takewhile(lambda pair: pair[0].technique in BASE_TECHNIQUES, steps) if made]
+    bases: list[str] = []
+    for step, result in zip(manifest.lineage, results, strict=False):
+        if step.technique not in BASE_TECHNIQUES:
+            break
+        if result:
+            bases.insert(0, result)
     if bases:
-        return bases[::-1]
+        return bases
     first = manifest.lineage[0].parent if manifest.lineage else None
     return [first or manifest.digest]

@@ -27,7 +27,7 @@ FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
 # The files that every format needs in addition to its own.
 COMMON_FILES: Final = ("config.json", "tokenizer.json")
 
-# A model of 100 shards and an artifact that a dozen techniques made are far below.
+# Limits of lists in a manifest. A model of 100 shards, or an artifact that a dozen techniques made, is far below.
 MAX_FILES: Final = 1000
 MAX_STEPS: Final = 200
 MAX_MEASUREMENTS: Final = 1000
@@ -43,7 +43,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 def _inside(path: str) -> str:
-    if "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+    has_special_part = any(part in ("", ".", "..") for part in path.split("/"))
+    if "\\" in path or has_special_part:
         raise ValueError(f"{path!r} is not a path inside the artifact")
     return path
 
@@ -204,17 +205,18 @@ class Manifest(Record):
             raise ValueError("lists no files, and only listed files are opened")
         paths = {file.path for file in self.files}
         for name in self.size.bytes_by_format:
-            if missing := missing_files(name, paths):
+            missing = missing_files(name, paths)
+            if missing:
                 raise ValueError(f"has the format {name} but does not list {', '.join(missing)}")
         return self
 
     @property
     def sources(self) -> list[str]:
         """Codes of the languages that the artifact translates from. The default language is first."""
-        own, tokens = self.languages[:1], self.generation.language_tokens
-        if not set(own) <= tokens.keys():
-            return own
-        return list(dict.fromkeys([*own, *tokens]))
+        own = self.languages[:1]
+        tokens = self.generation.language_tokens
+        can_choose_source = all(code in tokens for code in own)
+        return list(dict.fromkeys([*own, *tokens])) if can_choose_source else own
 
     @property
     def targets(self) -> list[str]:
@@ -239,4 +241,5 @@ class Manifest(Record):
 def digest_of(files: list[FileEntry]) -> str:
     """Returns `sha256:` and the hash over the canonical list of files: sorted by path, compact JSON, UTF-8."""
     canonical = [[file.path, file.bytes, file.sha256] for file in sorted(files, key=lambda file: file.path)]
-    return "sha256:" + hashlib.sha256(json.dumps(canonical, separators=(",", ":")).encode()).hexdigest()
+    content = json.dumps(canonical, separators=(",", ":")).encode()
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

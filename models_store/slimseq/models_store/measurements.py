@@ -118,12 +118,19 @@ class ConfidenceCalibration(Record):
         """
         if not self.is_used:
             return None
+        # The index of the first point on the right of the mean.
         place = bisect_right(self.points, (mean_log_probability, math.inf))
-        if place in (0, len(self.points)):
-            return round(self.points[min(place, len(self.points) - 1)][1], CONFIDENCE_DIGITS)
-        (left, low), (right, high) = self.points[place - 1 : place + 1]
-        share = (mean_log_probability - left) / (right - left)
-        return round(low + share * (high - low), CONFIDENCE_DIGITS)
+        _, first_quality = self.points[0]
+        _, last_quality = self.points[-1]
+        if place == 0:
+            quality = first_quality
+        elif place == len(self.points):
+            quality = last_quality
+        else:
+            (left, low), (right, high) = self.points[place - 1], self.points[place]
+            share = (mean_log_probability - left) / (right - left)
+            quality = low + share * (high - low)
+        return round(quality, CONFIDENCE_DIGITS)
 
 
 class Performance(Record):

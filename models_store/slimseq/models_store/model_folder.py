@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.files import CHUNK_BYTES, is_sparse
+from slimseq.models_store.files import BLOCK_BYTES, CHUNK_BYTES, is_sparse
 
 # Configurations. The largest published configurations list some thousand added tokens in 1 MB.
 MAX_CONFIGURATION_BYTES = 16 * 1024 * 1024
@@ -24,7 +24,9 @@ VOCABULARIES = ("tokenizer.json", "target_tokenizer.json", "vocab.json", "added_
 VOCABULARY_SUFFIXES = (".txt", ".model", ".spm", ".npz")
 # A hub's cache has a folder for each revision of a repository, whose files are links to the contents beside it:
 # `models--OWNER--NAME/snapshots/REVISION/config.json -> ../../blobs/HASH`.
-SNAPSHOTS, BLOBS = "snapshots", "blobs"
+SNAPSHOTS = "snapshots"
+BLOBS = "blobs"
+# How errors name the kinds of files.
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a link",
@@ -60,7 +62,8 @@ def check_model_folder(folder: Path) -> None:
         found = resolve_inside(path, folder).lstat()
         if stat.S_ISDIR(found.st_mode):
             continue
-        if problem := _problem(found, max_bytes(path.name)):
+        problem = _problem(found, max_bytes(path.name))
+        if problem is not None:
             raise BadSource(f"{folder.name}/{path.name} cannot be imported: {problem}")
 
 
@@ -93,11 +96,14 @@ def open_regular(path: Path, limit: int | None = None, *, follow_links: bool = T
     Raises:
         OSError: as `open` does, or the file is of another kind or too large. `strerror` says which.
     """
-    # A pipe without a writer would block.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+    # Without O_NONBLOCK, a pipe without a writer would block.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    if not follow_links:
+        flags |= os.O_NOFOLLOW
     descriptor = os.open(path, flags)
     try:
-        if problem := _problem(os.fstat(descriptor), limit):
+        problem = _problem(os.fstat(descriptor), limit)
+        if problem is not None:
             raise OSError(errno.EINVAL, problem, str(path))
     except BaseException:
         os.close(descriptor)
@@ -127,7 +133,10 @@ def copy_from_folder(folder: Path, name: str, to: Path) -> None:
             raise BadSource(f"{folder.name}/{name} cannot be imported: {error.strerror}") from error
         remaining = os.fstat(file.fileno()).st_size
         with to.open("wb") as copied:
-            while remaining and (chunk := file.read(min(remaining, CHUNK_BYTES))):
+            while remaining:
+                chunk = file.read(min(remaining, CHUNK_BYTES))
+                if not chunk:
+                    break
                 copied.write(chunk)
                 remaining -= len(chunk)
 
@@ -140,5 +149,6 @@ def _problem(found: os.stat_result, limit: int | None) -> str | None:
     if limit is not None and found.st_size > limit:
         return f"it has {found.st_size:,} bytes, and such a file has at most {limit:,}"
     if is_sparse(found):
-        return f"it is sparse: {found.st_size:,} bytes, of which the disk holds {512 * found.st_blocks:,}"
+        held = BLOCK_BYTES * found.st_blocks
+        return f"it is sparse: {found.st_size:,} bytes, of which the disk holds {held:,}"
     return None

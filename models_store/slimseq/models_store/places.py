@@ -20,18 +20,20 @@ def pip_install(extras: str) -> str:
     checkout = Path(__file__).parents[3]
     if not (checkout / "pyproject.toml").exists():
         return f"pip install 'slimseq[{extras}]'"
-    python, root = map(near, (Path(sys.executable), checkout))
-    return f"{python} -m pip install -e '{root}[{extras}]'"
+    return f"{near(Path(sys.executable))} -m pip install -e '{near(checkout)}[{extras}]'"
 
 
 def near(path: Path) -> Path:
+    """Returns a path relative to the current folder, if it is below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def default_store() -> Path:
     """Returns the store that is read by default: the embedded one if only it has artifacts, else `./artifacts`."""
     embedded = embedded_store()
-    return embedded if not holds_artifacts(OWN_STORE) and holds_artifacts(embedded) else OWN_STORE
+    if holds_artifacts(embedded) and not holds_artifacts(OWN_STORE):
+        return embedded
+    return OWN_STORE
 
 
 def holds_artifacts(store: Path) -> bool:

@@ -108,7 +108,8 @@ def remove_stale_files(folder: Path) -> None:
 
 def _shown(final: Path) -> Path:
     """Returns the name of an artifact or export for messages, such as `translation/original/onnx`."""
-    return Path(*final.parts[-3 if final.name in DERIVED_FORMATS else -2 :])
+    count = 3 if final.name in DERIVED_FORMATS else 2
+    return Path(*final.parts[-count:])
 
 
 def _acquire(work: Path, final: Path, wait: bool) -> None:
@@ -214,7 +215,8 @@ def _restore(work: Path, final: Path) -> None:
 
 def _is_complete(final: Path, old: Path) -> bool:
     """Whether a folder exists and has the records of its predecessor."""
-    return all((final / name).exists() for name in RECORDS if (old / name).exists()) and final.exists()
+    records_of_old = [name for name in RECORDS if (old / name).exists()]
+    return final.exists() and all((final / name).exists() for name in records_of_old)
 
 
 def _move(folder: Path, to: Path) -> None:

@@ -16,10 +16,12 @@ def sign(store: Store, task: Task, variant: str, private_key: Path, password: st
         The paths of the signatures, relative to the artifact's folder. New signatures replace earlier ones.
     """
     store.verify(task, variant)
-    folder, manifest = store.folder(task, variant), store.manifest(task, variant)
+    folder = store.folder(task, variant)
+    manifest = store.manifest(task, variant)
     signed = {SIGNATURE: manifest.files}
     for name in DERIVED_FORMATS:
-        if export := store.export_of(task, variant, name):
+        export = store.export_of(task, variant, name)
+        if export is not None:
             signed[f"{name}/{SIGNATURE}"] = signed_files(manifest, name, export)
     for place, files in signed.items():
         _sign(folder, files, folder / place, private_key, password)

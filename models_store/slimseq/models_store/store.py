@@ -103,10 +103,12 @@ class Store:
             entries = []
             restore_interrupted(self.root / task.value)
             for folder in sorted((self.root / task.value).glob("*/"))[:MAX_VARIANTS]:
-                is_hidden = folder.name.startswith(".")
-                stamp = None if is_hidden else stamp_of(folder / MANIFEST)
+                if folder.name.startswith("."):
+                    continue
+                stamp = stamp_of(folder / MANIFEST)
                 if stamp is not None:
-                    entries.append(self._entry(task, folder, stamp, unchanged.get((folder, stamp))))
+                    known_entry = unchanged.get((folder, stamp))
+                    entries.append(self._entry(task, folder, stamp, known_entry))
             found += _by_root(entries)
         return found
 
@@ -128,12 +130,13 @@ class Store:
 
     @contextmanager
     def private_copy(self, task: Task, variant: str, name: str) -> Iterator[tuple[Path, Manifest]]:
-        """Yields a verified copy of the files that a format needs, and the manifest.
+        """Yields a folder with a verified copy of the files that the format `name` needs, and the manifest.
 
-        The copy is removed when the block ends. Only verified bytes are opened, whatever is written to the store
-        meanwhile. Libraries map weights into memory. Without a copy, an overwritten file of the store would change the
-        answers of an open model, and a truncated file would end the process with SIGBUS. Files that are open or mapped
-        outlive the folder of the copy.
+        The copy is removed when the block ends. Files of it that are open or mapped by then can still be read.
+
+        The copy has only verified bytes, whatever is written to the store meanwhile. Libraries map weights into memory.
+        Without a copy, an overwritten file of the store would change the answers of an open model, and a truncated file
+        would end the process with SIGBUS.
 
         Raises:
             UnknownVariant, InvalidArtifact, BadSignature, CorruptArtifact: as `verify` does.
@@ -153,8 +156,8 @@ class Store:
     def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, a format, weights of other formats are not read. With `copy`, the files are copied to this folder.
-        Returns the manifest that lists the files.
+        `only` is the format whose weights are read. None: the weights of all formats. `copy` is a folder to which the
+        files are copied. Returns the manifest that lists the files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.
@@ -163,13 +166,15 @@ class Store:
         folder = self._existing(task, variant)
         manifest = self._manifest(task, folder)
         name = f"{task}/{variant}"
+
         files = manifest.files
         if only is not None:
+            # Files of no format, such as the vocabulary, are always needed.
             files = [file for file in files if format_of(file.path) in (only, None)]
         check_files(folder, files, name, self.root, copy=copy)
         listed = [file.path for file in files]
-        formats = DERIVED_FORMATS if only is None else [only]
-        for format_name in formats:
+
+        for format_name in DERIVED_FORMATS if only is None else [only]:
             export = self.export_of(task, variant, format_name)
             if export is None:
                 continue
@@ -178,6 +183,7 @@ class Store:
             copy_to = None if copy is None else copy / format_name
             check_files(folder / format_name, export.files, name, self.root, format_name, copy_to)
             listed += [f"{format_name}/{file.path}" for file in export.files]
+
         check_no_others(folder, listed, FORMATS if only is None else [only], name)
         return manifest
 
@@ -330,7 +336,7 @@ def _by_root(entries: Sequence[Entry]) -> list[Entry]:
 
     def key(entry: Entry) -> SortKey:
         if entry.manifest is None:
-            # The key that `sort_key` has for a root of this name.
+            # Equal to `sort_key` of a root with this name.
             return entry.variant != "original", entry.variant, False, "", False, entry.variant
         return sort_key(entry.manifest, manifests)
 

@@ -41,7 +41,8 @@ async def with_service(
     store: Store, url: str, *, queue: int = 8, kept: int = 50, timeout_seconds: float = 3600, runs: bool = True
 ) -> AsyncIterator[EvaluationService]:
     """Yields a service on a database. Unless it `runs`, evaluations stay in the queue."""
-    parts, database = parts_of(store), Database(database_url(url))
+    parts = parts_of(store)
+    database = Database(database_url(url))
     runner = EvaluationRunner(Catalogue(store), database, timeout_seconds)
     service = EvaluationService(parts.chooser, database, runner, EvaluationLimits(pairs=100, kept=kept, queued=queue))
     if runs:
@@ -56,8 +57,10 @@ async def with_service(
 
 async def reached(service: EvaluationService, job: EvaluationJob, *statuses: Status) -> EvaluationJob:
     """Waits until an evaluation has one of the statuses, and returns it as it then is."""
-    while (now := await service.get(job.id)).status not in statuses:
+    now = await service.get(job.id)
+    while now.status not in statuses:
         await asyncio.sleep(0.02)
+        now = await service.get(job.id)
     return now
 
 
@@ -71,12 +74,15 @@ async def test_texts_and_outputs_are_kept_even_with_odd_characters(embedded: Sto
     async with with_service(embedded, url) as service:
         job = await service.post(request(pairs=[PAIRS[0], odd, PAIRS[1]]))
         await ended(service, job)
-        first, second = await service.samples(job.id, 0, 2), await service.samples(job.id, 2, 2)
+        first_page = await service.samples(job.id, 0, 2)
+        second_page = await service.samples(job.id, 2, 2)
 
-        assert (first.next, second.next) == (2, None)
-        assert (first.samples[1].source, first.samples[1].target) == (odd["source"], odd["target"])
-        assert set(second.samples[0].outputs) == {"original", "quantized"}
-        assert second.samples[0].outputs["quantized"].score > 50
+        assert first_page.next == 2
+        assert second_page.next is None
+        assert first_page.samples[1].source == odd["source"]
+        assert first_page.samples[1].target == odd["target"]
+        assert set(second_page.samples[0].outputs) == {"original", "quantized"}
+        assert second_page.samples[0].outputs["quantized"].score > 50
 
 
 async def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_is_run(

@@ -34,8 +34,9 @@ def rated(ratings: Iterable[float]) -> ArmRecord:
 def concluded(
     votes: list[str], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
 ) -> ExperimentConclusion:
-    """Concludes from votes for the first arm, the second one, or both: a tie."""
-    counts, records = Counter(votes), records or {arm.variant: ArmRecord() for arm in ARMS}
+    """Concludes from votes for `original`, for `compact`, or for both (a tie)."""
+    counts = Counter(votes)
+    records = records or {arm.variant: ArmRecord() for arm in ARMS}
     rate = WinRate(wins=counts["original"] + EQUAL_WIN_RATE * counts["both"], votes=len(votes))
     pairs = {("original", "compact"): PairRecord(rate, counts["both"])}
     return conclusion(ARMS, pair_reports(ARMS, records, pairs, margin))
@@ -73,7 +74,7 @@ def test_an_arm_that_lost_is_dropped_and_the_others_are_compared_without_it() ->
     assert conclusion(THREE_ARMS, pairs, dropped=["c"]).text == "a and b are equivalent within the margin."
 
 
-def test_of_arms_that_beat_each_other_in_a_circle_one_remains_and_is_not_called_ahead_of_the_arm_that_beat_it() -> None:
+def test_of_arms_that_beat_each_other_in_a_circle_one_remains() -> None:
     # a beats b, c beats a, and b beats c.
     pairs = reports_of_pairs("ahead", "behind", "ahead")
 

@@ -37,7 +37,13 @@ pytestmark = pytest.mark.anyio
 
 ARMS = ("original", "compact")
 DIGEST = "sha256:" + "0" * 64
-GERMAN, PORTUGUESE = (Task.TRANSLATION, ("en", "de")), (Task.TRANSLATION, ("en", "pt"))
+# Tasks with a pair of languages, as keys of traffic and of promotions.
+GERMAN = (Task.TRANSLATION, ("en", "de"))
+PORTUGUESE = (Task.TRANSLATION, ("en", "pt"))
+# Votes after which an arm that gets all of them is ahead.
+DECIDING_VOTES = 60
+# `FeedbackService` accepts judgements for this time.
+DAYS = 7
 
 # By pair of arms: votes, wins of the first arm, and ties.
 Votes = Mapping[tuple[str, str], tuple[int, float, int]]
@@ -78,7 +84,7 @@ class Process:
         self.traffic = Traffic(metrics)
         self.sync = TrafficSync(database, self.traffic, self.chooser)
         self.experiments = ExperimentService(database, self.chooser, self.sync)
-        self.feedback = FeedbackService(database, self.traffic, metrics, days=7)
+        self.feedback = FeedbackService(database, self.traffic, metrics, days=DAYS)
 
     async def start(self, *arms: str, task: str = "translation", **more: Any) -> str:
         listed = [{"variant": name} for name in arms or ARMS]
@@ -106,8 +112,12 @@ class Process:
         return await self.feedback.post(FeedbackRequest(comparison=comparison, preferred=preferred), unit)
 
     async def votes(self, experiment: str) -> Votes:
-        pairs = (await self.experiments.get(experiment)).pairs
-        return {(p.first, p.second): (p.votes.votes, p.votes.wins, p.votes.ties) for p in pairs if p.votes}
+        report = await self.experiments.get(experiment)
+        found = {}
+        for pair in report.pairs:
+            if pair.votes is not None:
+                found[pair.first, pair.second] = (pair.votes.votes, pair.votes.wins, pair.votes.ties)
+        return found
 
 
 @pytest.fixture
@@ -125,8 +135,10 @@ async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
     expected = {arm: ConfidenceSequence() for arm in ARMS}
 
     experiment = await process.start()
+    # 30 responses and ratings of each arm, and 60 errors of `compact`. Counts are written to the database thrice.
     for number in range(60):
-        arm, rating = ARMS[number % 2], draw.random()
+        arm = ARMS[number % 2]
+        rating = draw.random()
         response = process.respond(experiment, arm)
         process.traffic.count(Task.TRANSLATION, Assignment(experiment, "compact"), ERRORS)
         expected[arm].update(rating)
@@ -139,7 +151,8 @@ async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
     for shown in report.arms:
         sequence = expected[shown.variant]
         assert shown.ratings is not None
-        assert (shown.ratings.count, shown.ratings.mean) == pytest.approx((30, sequence.mean))
+        assert shown.ratings.count == 30
+        assert shown.ratings.mean == pytest.approx(sequence.mean)
         assert shown.ratings.interval == pytest.approx(sequence.interval())
 
 
@@ -185,40 +198,53 @@ async def test_several_processes_share_ids_and_counts_and_each_judgement_counts_
     processes = [Process(Database(database_url(url))) for _ in range(3)]
     experiment = await processes[0].start()
     await asyncio.gather(*(each.sync.refresh() for each in processes))
-    assert all(each.traffic.splits == processes[0].traffic.splits for each in processes)
+    splits = [each.traffic.splits for each in processes]
+
+    # Two processes judge each response and each comparison at the same time.
     judgements = []
     for number in range(12):
         one, other = processes[number % 3], processes[(number + 1) % 3]
-        response, comparison = one.respond(experiment, "compact"), one.compare(experiment)
+        response = one.respond(experiment, "compact")
+        comparison = one.compare(experiment)
         judgements += [each.rate(response) for each in (one, other)]
         judgements += [each.vote(comparison, "compact") for each in (one, other)]
-    found = await asyncio.gather(*judgements, return_exceptions=True)
-    assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "Conflict": 24}
+    results = await asyncio.gather(*judgements, return_exceptions=True)
     await asyncio.gather(*(each.sync.close() for each in processes))
     report = await processes[0].experiments.get(experiment)
     for each in processes:
         each.database.close()
 
-    ratings, votes = report.arms[1].ratings, report.pairs[0].votes
-    assert ratings is not None and (ratings.count, report.arms[1].responses) == (12, 12)
-    assert votes is not None and (votes.votes, votes.wins) == (12, 0)
+    assert splits[1:] == [splits[0], splits[0]]
+    assert Counter(type(each).__name__ for each in results) == {"Feedback": 24, "Conflict": 24}
+    compact = report.arms[1]
+    assert compact.responses == 12
+    assert compact.ratings is not None
+    assert compact.ratings.count == 12
+    votes = report.pairs[0].votes
+    assert votes is not None
+    assert (votes.votes, votes.wins) == (12, 0)
 
 
 async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_refused(tmp_path: Path) -> None:
     process = Process(Database(database_url(f"sqlite:///{tmp_path / 'slimseq.db'}")))
 
     experiment = await process.start()
+    # Another program locks the database for writing.
     other = sqlite3.connect(tmp_path / "slimseq.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     response = process.respond(experiment, "compact")
+
     for refused in (process.rate(response), process.sync.flush()):
         with pytest.raises(DatabaseUnavailable):
             await refused
     other.execute("ROLLBACK")
     other.close()
-    assert (await process.rate(response)).experiment == experiment
-    assert (await process.experiments.get(experiment)).arms[1].responses == 1
+    feedback = await process.rate(response)
+    report = await process.experiments.get(experiment)
     process.database.close()
+
+    assert feedback.experiment == experiment
+    assert report.arms[1].responses == 1
 
 
 @pytest.mark.parametrize("column", ["arms = '[]'", "arms = '[{'", "arms = '5'", "task = 'cooking'", "created_at = 'x'"])
@@ -229,7 +255,9 @@ async def test_an_invalid_experiment_is_logged_once_and_the_others_go_on(
     process = Process(Database(database_url(sqlite_url)))
     invalid = await process.start()
     process.database.transact(lambda session: session.execute(text(f"UPDATE experiments SET {column}")))
+
     process.sync.start(process.experiments.decide)
+    # Each pause is ten turns of `sync`.
     valid = await process.start(task="summarization")
     await asyncio.sleep(0.1)
     await process.experiments.stop(valid)
@@ -248,38 +276,58 @@ async def test_outside_of_experiments_judgements_are_deleted_when_their_ids_are_
     for where in (experiment, None):
         await process.rate(process.respond(where, "compact"))
         await process.vote(process.compare(where), "compact")
-    days_ago = datetime.now(UTC) - timedelta(days=8)
-    for table in (RatingRow, VoteRow):
-        process.database.transact(lambda session, of=table: session.execute(update(of).values(created_at=days_ago)))  # type: ignore[misc]
+
+    def make_old(session: Session) -> None:
+        for table in (RatingRow, VoteRow):
+            session.execute(update(table).values(created_at=datetime.now(UTC) - timedelta(days=DAYS + 1)))
+
+    process.database.transact(make_old)
+    # Every rating deletes what is too old.
     await process.rate(process.respond(None, "compact"))
+
     rows = process.database.transact(counted_rows)
+    # The rating and the vote of the experiment, and the new rating.
     assert (rows["ratings"], rows["votes"]) == (2, 1)
 
 
-async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
-    process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    response, comparison = process.respond(None, "compact"), process.compare(None)
-    stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, Answered("compact", DIGEST), None)
-    for wrong in (stranger, comparison, response[:-1], response.replace("compact", "another"), "\0", "é"):
+async def test_an_id_that_was_not_made_here_cannot_be_judged(process: Process) -> None:
+    response = process.respond(None, "compact")
+    comparison = process.compare(None)
+    of_another_service = Traffic(ServiceMetrics("test")).response_id(
+        Task.TRANSLATION, Answered("compact", DIGEST), None
+    )
+    changed = response.replace("compact", "another")
+
+    for wrong in (of_another_service, comparison, response[:-1], changed, "\0", "é"):
         with pytest.raises(NotFound, match="wrong or too old"):
             await process.rate(wrong)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="wrong or too old"):
         await process.vote(response, "compact")
-    assert (await process.rate(response)).variant == "compact"
+
+
+async def test_a_response_is_judged_once(process: Process) -> None:
+    response = process.respond(None, "compact")
+
+    feedback = await process.rate(response)
     with pytest.raises(Conflict):
         await process.rate(response)
-    later = datetime.now(UTC) + timedelta(days=8)
+
+    assert feedback.variant == "compact"
+
+
+async def test_an_id_that_is_too_old_cannot_be_judged(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = process.compare(None)
+    later = datetime.now(UTC) + timedelta(days=DAYS + 1)
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
-    with pytest.raises(NotFound):
+
+    with pytest.raises(NotFound, match="wrong or too old"):
         await process.vote(comparison, "compact")
 
 
 async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_is_deleted(url: str) -> None:
-    one, other = (Process(Database(database_url(url))) for _ in range(2))
+    one = Process(Database(database_url(url)))
+    other = Process(Database(database_url(url)))
     first = await one.start()
-    with pytest.raises(NotFound, match="'nope' is no arm; there are original, compact"):
-        await one.experiments.promote(first, "nope")
 
     await one.experiments.promote(first, "compact")
     second = await one.start()
@@ -291,21 +339,37 @@ async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_
     for each in (one, other):
         each.database.close()
 
+    # After the second promotion, and after the deletion of its experiment.
     assert seen == [Promotion("original", second), Promotion("compact", first)]
 
 
-async def test_an_experiment_is_about_one_pair_of_languages_and_each_pair_may_have_one(process: Process) -> None:
-    german = await process.start("a", "b")
-    summaries = await process.start("a", "b", task="summarization")
+async def test_only_an_arm_of_the_experiment_is_promoted(process: Process) -> None:
+    experiment = await process.start()
 
-    others: list[tuple[list[str], dict[str, Any]]] = [([], {}), (["a", "b"], {"languages": ["EN", "de-AT"]})]
-    for arms, more in others:
-        with pytest.raises(Conflict, match=f"^translation of en to de has a running experiment, {german}: stop it"):
-            await process.start(*arms, **more)
+    with pytest.raises(NotFound, match="'nope' is no arm; there are original, compact"):
+        await process.experiments.promote(experiment, "nope")
+
+
+async def test_a_pair_of_languages_has_one_experiment(process: Process) -> None:
+    german = await process.start("a", "b")
+
+    already_runs = f"^translation of en to de has a running experiment, {german}: stop it"
+    with pytest.raises(Conflict, match=already_runs):
+        await process.start()
+    with pytest.raises(Conflict, match=already_runs):
+        await process.start("a", "b", languages=["EN", "de-AT"])
+
+
+async def test_the_arms_of_an_experiment_have_a_pair_of_languages_in_common(process: Process) -> None:
     with pytest.raises(UnsupportedLanguages, match=r"same languages: original is en to de, portuguese is en to pt$"):
         await process.start("original", "portuguese")
     with pytest.raises(UnsupportedLanguages, match=r"not all of en to pt: a is en to de, b is en to de$"):
         await process.start("a", "b", languages=["en", "pt"])
+
+
+async def test_each_pair_of_languages_may_have_an_experiment(process: Process) -> None:
+    german = await process.start("a", "b")
+    summaries = await process.start("a", "b", task="summarization")
     portuguese = await process.start("portuguese", "brazilian")
     report = await process.experiments.get(portuguese)
 
@@ -317,15 +381,16 @@ async def test_an_experiment_is_about_one_pair_of_languages_and_each_pair_may_ha
 
 
 async def test_a_promotion_changes_the_default_of_its_pair_alone(process: Process) -> None:
-    for arms, promoted in ((("a", "b"), "b"), (("portuguese", "brazilian"), "brazilian")):
-        experiment = await process.start(*arms)
-        await process.experiments.promote(experiment, promoted)
-
-        # It answers requests without a language where German is the default pair.
-        assert process.chooser.find_default(Task.TRANSLATION) == "b"
+    german = await process.start("a", "b")
+    await process.experiments.promote(german, "b")
+    portuguese = await process.start("portuguese", "brazilian")
+    await process.experiments.promote(portuguese, "brazilian")
 
     defaults = process.chooser.defaults
-    assert defaults.find(*GERMAN) == "b" and defaults.find(*PORTUGUESE) == "brazilian"
+    assert defaults.find(*GERMAN) == "b"
+    assert defaults.find(*PORTUGUESE) == "brazilian"
+    # German is the pair of requests without a language.
+    assert process.chooser.find_default(Task.TRANSLATION) == "b"
     assert process.chooser.find_default(Task.SUMMARIZATION) == "original"
 
 
@@ -354,13 +419,22 @@ async def test_old_experiments_without_a_pair_of_languages_get_the_pair_of_their
     assert {key: split.experiment for key, split in process.traffic.splits.items()} == {PORTUGUESE: running}
     assert process.chooser.defaults.promotions == {GERMAN: Promotion("compact", promoted)}
     assert [each.experiment for each in caplog.records if each.levelname == "ERROR"] == [without_pair]  # type: ignore[attr-defined]
-    # Nobody knows which requests the experiment is about. So no other one starts beside it until it is stopped.
+
+
+async def test_beside_an_experiment_whose_pair_is_unknown_no_other_starts_until_it_is_stopped(
+    process: Process,
+) -> None:
+    without_pair = await process.start("a", "b")
+    process.database.transact(lambda session: session.execute(update(ExperimentRow).values(pair=None)))
+
     with pytest.raises(Conflict, match=without_pair):
         await process.start("a", "b")
     with pytest.raises(Conflict, match="from before experiments had a pair"):
         await process.experiments.promote(without_pair, "a")
-    assert (await process.experiments.stop(without_pair)).languages is None
+    stopped = await process.experiments.stop(without_pair)
     await process.start("a", "b")
+
+    assert stopped.languages is None
 
 
 @pytest.mark.parametrize(
@@ -388,40 +462,45 @@ async def test_an_experiment_follows_its_when_decided_once_it_is_decided_and_not
     experiment = await process.start(when_decided=when, margin=0.4)
     await asyncio.sleep(0.2)
     before = await process.experiments.get(experiment)
-    for number in range(60):
+    for number in range(DECIDING_VOTES):
         await process.vote(process.compare(experiment), preferred[number % len(preferred)])
-    await until(lambda: when == "tell" or not process.traffic.splits)
+    if when != "tell":
+        # The experiment stops, and no traffic is split any more.
+        await until(lambda: not process.traffic.splits)
     after = await process.experiments.get(experiment)
     await process.sync.close()
 
-    assert before.status == "running" and after.conclusion.verdict != "undecided"
+    assert before.status == "running"
+    assert after.conclusion.verdict != "undecided"
     assert (after.status, after.promoted) == (status, promoted)
 
 
 async def test_a_losing_arm_is_dropped_and_the_others_go_on(process: Process) -> None:
     experiment = await process.start("a", "b", "c", drop_losing=True)
-    for preferred in ("a", "b") * 60:
+    for preferred in ("a", "b") * DECIDING_VOTES:
         await process.vote(process.compare(experiment, preferred, "c"), preferred)
 
     await process.experiments.decide(experiment)
     report = await process.experiments.get(experiment)
 
     assert [(arm.share, arm.dropped) for arm in report.arms] == [(0.5, False), (0.5, False), (0.0, True)]
-    assert report.status == "running" and process.traffic.splits[GERMAN].weights == {"a": 1.0, "b": 1.0}
+    assert report.status == "running"
+    assert process.traffic.splits[GERMAN].weights == {"a": 1.0, "b": 1.0}
 
 
 async def test_a_setting_comes_before_a_promotion(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    free, named = Process(database), Process(database, "original")
-    experiment = await free.start(when_decided="promote")
-    for _ in range(60):
-        await free.vote(free.compare(experiment), "compact")
+    without_setting = Process(database)
+    with_setting = Process(database, "original")
+    experiment = await without_setting.start(when_decided="promote")
+    for _ in range(DECIDING_VOTES):
+        await without_setting.vote(without_setting.compare(experiment), "compact")
 
     with pytest.raises(Conflict, match="SLIMSEQ_DEFAULT_TRANSLATION names original, and a setting comes before"):
-        await named.experiments.promote(experiment)
-    await named.experiments.decide(experiment)
-    ended = await named.experiments.get(experiment)
+        await with_setting.experiments.promote(experiment)
+    await with_setting.experiments.decide(experiment)
+    ended = await with_setting.experiments.get(experiment)
     with pytest.raises(Conflict, match="unset it to promote"):
-        await named.start(when_decided="promote")
+        await with_setting.start(when_decided="promote")
 
     assert (ended.status, ended.promoted) == ("stopped", None)
     assert "nothing promoted" in caplog.text
@@ -433,6 +512,7 @@ async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Pro
     await process.rate(process.respond(experiment, "original", "someone"))
     await process.vote(process.compare(experiment, unit="someone"), None)
     await process.sync.flush()
+
     with pytest.raises(Conflict, match=experiment):
         await process.experiments.delete(experiment)
     await process.experiments.stop(experiment)
@@ -440,7 +520,9 @@ async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Pro
     process.respond(experiment, "original")
     await process.experiments.delete(experiment)
     await process.sync.flush()
-    assert process.database.transact(counted_rows).total() == 1  # The key.
+
+    # Only the key that signs ids is left.
+    assert process.database.transact(counted_rows).total() == 1
     for missing in (process.experiments.delete(experiment), process.experiments.get(experiment)):
         with pytest.raises(NotFound):
             await missing

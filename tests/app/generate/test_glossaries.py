@@ -1,3 +1,5 @@
+"""When the files of a folder of glossaries are read. `tests/service/test_glossaries.py` translates with them."""
+
 import shutil
 from pathlib import Path
 from unittest.mock import Mock

@@ -50,11 +50,13 @@ def call_with(prompt: Prompt, choice: RequestedVariant, seconds: float = 60.0) -
 @asynccontextmanager
 async def serving(store: Store) -> AsyncIterator[GenerationService]:
     """A service whose variant is loaded."""
-    parts, planner = parts_of(store), Planner()
+    parts = parts_of(store)
+    planner = Planner()
     chooser = Chooser(Defaults(parts.catalogue))
     metrics = ServiceMetrics("test")
     async with parts.pool.lease(Task.TRANSLATION, CHOICE.variant or ""):
-        settings, latency = Settings(store=store.root), LatencyWindow(60)
+        settings = Settings(store=store.root)
+        latency = LatencyWindow(60)
         yield GenerationService(settings, chooser, parts.pool, latency, metrics, planner, Traffic(metrics))
     planner.close()
     await parts.pool.close()

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.anyio
 
 def around(app: ASGIApp, *origins: str) -> ServiceMiddleware:
     """The layer around an application, without keys. Pages of `origins` are trusted."""
-    bodies, keys, metrics = BodyReader(1_000_000, 100), KeyRing(None, None), ServiceMetrics("0")
+    bodies = BodyReader(max_bytes=1_000_000, max_values=100)
+    keys = KeyRing(None, None)
+    metrics = ServiceMetrics("0")
     return ServiceMiddleware(app, bodies, keys, UsageCounter(), metrics, origins=frozenset(origins))
 
 

@@ -23,12 +23,14 @@ def caller_with(name: str = "web", **limits: int) -> Caller:
 
 
 async def test_only_the_end_of_a_counted_request_allows_another_one() -> None:
-    usage, limited = UsageCounter(), caller_with(concurrent_requests=1)
-    running, refused = Admission(limited, usage), Admission(limited, usage)
+    usage = UsageCounter()
+    limited = caller_with(concurrent_requests=1)
+    running = Admission(limited, usage)
+    refused = Admission(limited, usage)
     await running.request()
     with pytest.raises(KeyLimitReached):
         await refused.request()
-    # Neither that of a refused request, nor a second end of the same request counts.
+    # The end of a refused request does not count, and a second end of the same request does not either.
     for each in (refused, running, running):
         each.release()
 
@@ -38,7 +40,8 @@ async def test_only_the_end_of_a_counted_request_allows_another_one() -> None:
 
 
 async def test_windows_slide_by_the_monotonic_clock_and_not_by_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage, limited = UsageCounter(), caller_with(evaluations_per_day=4)
+    usage = UsageCounter()
+    limited = caller_with(evaluations_per_day=4)
     seconds = 3.0 * DAY
     monkeypatch.setattr("slimseq.app.http.usage.time.monotonic", lambda: seconds)
     for _ in range(4):

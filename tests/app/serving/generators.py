@@ -1,4 +1,7 @@
-"""Generators that tests can hold, break and look into, instead of a model."""
+"""Generators in place of a model: tests can make them wait, break them, and see what they ran.
+
+`EchoGenerator` is for static batching, `SteppingGenerator` for continuous batching. The text of a row is its length.
+"""
 
 import threading
 from collections.abc import Collection, Sequence
@@ -10,12 +13,12 @@ from slimseq.models_store.generation import GenerationOptions
 
 
 def rows(*lengths: int) -> list[Encoding]:
-    """Rows that are told apart by their lengths. None are equal."""
+    """Returns a row of each length, in which each token is the row's index. So no two rows are equal."""
     return [Encoding([row] * length, length) for row, length in enumerate(lengths)]
 
 
 class EchoGenerator(TextGenerator):
-    """Answers each row with its length, once `gate` is open; keeps the lengths of every batch."""
+    """Answers each row with its length, once `gate` is open. `batches` has the lengths of the rows of each batch."""
 
     def __init__(self, is_open: bool = True) -> None:
         self.batches: list[list[int]] = []
@@ -48,14 +51,15 @@ class EchoGenerator(TextGenerator):
 
 
 class EchoEngine:
-    """Writes each row's length as often as it is long, a token a step; keeps which lengths shared each step.
+    """Generates one token a row in each step, until a row has as many tokens as its input. Each token is this length.
 
-    With a closed `gate` a step waits for one of `permits`.
+    Unless the generator is open, a step waits for one of its `permits`.
     """
 
     def __init__(self, generator: "SteppingGenerator") -> None:
         self._generator = generator
         self._waiting: dict[int, Sequence[int]] = {}
+        # By key: the tokens so far, and the number of tokens to come.
         self._rows: dict[int, list[int]] = {}
         self._left: dict[int, int] = {}
 
@@ -110,7 +114,18 @@ class EchoEngine:
 
 
 class SteppingGenerator(TextGenerator):
-    """A generator with engines, whose steps tests can hold, break and look into."""
+    """A generator with engines, whose steps tests can make wait, break, and look into.
+
+    Attributes:
+        is_open: whether steps run without a permit.
+        steps: for each step, the sorted lengths of its rows.
+        error: raised by every step.
+        bad_length: a step with a row of this length fails, once `bad_from` steps have begun.
+        added: lengths and options of the rows that engines got.
+        keys: the last key of a row.
+        dropped: number of rows that were dropped.
+        engines: number of engines that were made.
+    """
 
     def __init__(self, is_open: bool = True) -> None:
         self.is_open = is_open
@@ -118,7 +133,6 @@ class SteppingGenerator(TextGenerator):
         self.has_stepped = threading.Event()
         self.steps: list[list[int]] = []
         self.error: BaseException | None = None
-        # A step with a row of this length breaks, once so many steps have begun.
         self.bad_length: int | None = None
         self.bad_from = 0
         self.added: list[tuple[int, GenerationOptions]] = []
@@ -137,6 +151,6 @@ class SteppingGenerator(TextGenerator):
         return TextOutput(str(len(sequence.ids)), sequence.finish_reason, len(encoding.ids), len(sequence.ids), False)
 
     def open(self) -> None:
-        """Holds no step any more."""
+        """Lets all steps run without a permit."""
         self.is_open = True
         self.permits.release(1000)

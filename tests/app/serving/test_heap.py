@@ -1,4 +1,4 @@
-"""When freed memory is given back: while there are requests, once more after the last one, and not later.
+"""When freed memory is given back: while there are requests, once more after the last one, and later after growth.
 
 And when all garbage is collected: not while there are requests.
 """
@@ -6,6 +6,7 @@ And when all garbage is collected: not while there are requests.
 import asyncio
 import contextlib
 import gc
+import itertools
 
 import pytest
 
@@ -26,6 +27,18 @@ async def test_memory_is_given_back_after_requests_alone(
         await asyncio.wait_for(heap.keep_trimming(lambda: idle_seconds, INTERVAL), 20 * INTERVAL)
 
     assert bool(trims) is is_trimmed
+
+
+async def test_an_idle_service_gives_memory_back_once_after_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[None] = []
+    sizes = itertools.chain([100 * 2**20], itertools.repeat(150 * 2**20))
+    monkeypatch.setattr(heap, "trim_memory", lambda: trims.append(None))
+    monkeypatch.setattr(heap, "resident_bytes", lambda: next(sizes))
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(heap.keep_trimming(lambda: 1.0, INTERVAL), 20 * INTERVAL)
+
+    assert len(trims) == 1
 
 
 @pytest.mark.parametrize(

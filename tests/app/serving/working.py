@@ -1,4 +1,4 @@
-"""What tests of batching and of scheduling both do: submit rows, wait for something, read texts."""
+"""What tests of static and of continuous batching do: submit rows, wait for something, read texts."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def submit(
     listener: Listener | None = None,
     priority: Priority = "normal",
 ) -> QueuedRequest:
-    """Queues a row of each length, four tokens each where no options are given."""
+    """Queues a request with a row of each length. Without options, each row may have four new tokens."""
     options = options or GenerationOptions(max_new_tokens=4)
     return worker.submit(QueuedRequest(rows(*lengths), options, Due.within(seconds, priority), listener))
 
@@ -47,7 +47,7 @@ def texts(generated: Generated) -> list[str]:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Waits, but not for ever."""
+    """Waits until a condition holds, for at most ten seconds."""
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.002)

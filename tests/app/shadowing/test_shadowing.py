@@ -147,12 +147,13 @@ async def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that
     assert [each.variant for each in shadowed.process.shadows] == ["quantized"]
 
 
-async def test_a_variant_of_the_setting_answers_those_of_its_languages_again_in_place_of_the_reference(
+async def test_the_variant_of_the_setting_answers_requests_of_its_languages_again_in_place_of_the_reference(
     tmp_path: Path,
 ) -> None:
     agreement = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.8, 1.0), metric="chrf")
     rated = variant_of(ORIGINAL, "rated", quality=[score(1.0, agreement=agreement)])
-    candidate, french = variant_of(ORIGINAL, "candidate"), variant_of(ORIGINAL, "french", languages=["en", "fr"])
+    candidate = variant_of(ORIGINAL, "candidate")
+    french = variant_of(ORIGINAL, "french", languages=["en", "fr"])
     shadowed = Shadowed(tmp_path, 1.0, candidate, french, rated, by="candidate")
     by_reference = Shadowed(tmp_path, 1.0, candidate, french, rated)
 
@@ -173,7 +174,8 @@ async def test_a_variant_of_the_setting_answers_those_of_its_languages_again_in_
 
 
 async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
-    nothing, tenth = Shadowed(tmp_path / "nothing", 0.0), Shadowed(tmp_path / "tenth", 0.1)
+    nothing = Shadowed(tmp_path / "nothing", 0.0)
+    tenth = Shadowed(tmp_path / "tenth", 0.1)
     tenth.process.gate.clear()
 
     async with closing(tenth):
@@ -184,6 +186,7 @@ async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
         tenth.process.gate.set()
         await nothing.shadowing.close()
 
+    # The queue is full of chosen requests, and further ones were dropped.
     chosen = MAX_WAITING + (tenth.dropped("busy") or 0)
     assert nothing.process.shadows == []
     assert nothing.dropped("busy") == 0

@@ -14,6 +14,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import UnusableStore
+from slimseq.app.failures import switch_off_backtraces
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
 from slimseq.app.services import Services
@@ -63,6 +64,7 @@ class Replica:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Builds the application. Ray then runs its lifespan, which starts to load variants."""
         bound_heaps()
+        switch_off_backtraces()
         settings = Settings(**self._options.settings)
         app = create_app(settings)
         app.add_middleware(ProxyRequestId)

@@ -42,11 +42,11 @@ THREADS = 4
 RETRY_SECONDS = 0.05
 # Minimum time between two failures in the log. On a full disk some transactions succeed between those that fail.
 LOG_SECONDS = 60.0
-# Size of a file beside SQLite's that keeps space on the disk. It is removed when the disk is full, so that deletions
-# work: SQLite first writes to its log what it deletes. The log has up to 4 MiB of several transactions, or 8 MiB of the
-# deletion of 1,000 articles.
+# Size of a second file beside SQLite's, which keeps space on the disk. It is removed when the disk is full, so that
+# deletions work: SQLite first writes to its log what it deletes. The log has up to 4 MiB of several transactions, or
+# 8 MiB of the deletion of 1,000 articles.
 RESERVED_BYTES = 16 * 1024**2
-# The file is made only if the disk has space for this many of it, so that it does not fill a small disk itself.
+# The second file is made only if the disk has space for this many such files, so that it does not fill a small disk.
 MIN_FREE_RESERVES = 4
 # Identifies the migration among the advisory locks of a PostgreSQL database. The number itself means nothing.
 MIGRATION_LOCK = 0x51153E9
@@ -69,14 +69,19 @@ class Database:
     def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         self._timeout_seconds = timeout_seconds
-        # SQLite's file, and the file that keeps space on the disk for it. None for PostgreSQL.
-        self._path = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-        self._reserve = self._path and self._path.with_name(f"{self._path.name}-reserve")
-        self._engine = _sqlite_engine(url) if self._path else _postgresql_engine(url)
+        # SQLite's file, and the file that keeps space on the disk for it (`RESERVED_BYTES`). None for PostgreSQL.
+        self._path: Path | None = None
+        self._reserve: Path | None = None
+        if url.get_backend_name() == "sqlite":
+            self._path = Path(url.database or "")
+            self._reserve = self._path.with_name(f"{self._path.name}-reserve")
+            self._engine = _sqlite_engine(url)
+        else:
+            self._engine = _postgresql_engine(url)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
-        # The file that was migrated, see `_file_now`.
+        # Device and inode of the file that was migrated, see `_file_now`.
         self._migrated_file: tuple[int, int] | None = None
         # Whether a failure was logged since the last transaction that succeeded. The next success is logged then.
         self._is_failure_logged = False
@@ -101,8 +106,9 @@ class Database:
         Raises:
             DatabaseUnavailable: the database failed, or took too long. Nothing was changed then.
         """
-        # Nobody releases this lock. The transaction acquires it before it commits, and this caller when it gives up. If
-        # the transaction comes first, it is committed. If the caller comes first, the transaction is rolled back.
+        # The transaction acquires this lock before it commits, and this caller when it gives up. Nobody releases the
+        # lock. If the transaction comes first, it is committed. If the caller comes first, the transaction is rolled
+        # back.
         commit_or_give_up = threading.Lock()
         future = self._threads.submit(self.transact, work, writes=writes, commit_or_give_up=commit_or_give_up)
         result = asyncio.wrap_future(future)
@@ -111,7 +117,7 @@ class Database:
         try:
             await asyncio.wait([result], timeout=self._timeout_seconds)
         finally:
-            # Also if the caller was cancelled while it waited.
+            # In `finally`, because a caller that is cancelled while it waits gives up too.
             is_given_up = not result.done() and commit_or_give_up.acquire(blocking=False)
             if is_given_up:
                 future.cancel()
@@ -188,7 +194,10 @@ class Database:
         """Makes the file that keeps space on the disk, if there is none and the disk has enough space."""
         # Without this file, only deletions on a full disk fail. macOS has no `posix_fallocate` (`AttributeError`).
         with contextlib.suppress(OSError, AttributeError):
-            if self._reserve and shutil.disk_usage(self._reserve.parent).free > MIN_FREE_RESERVES * RESERVED_BYTES:
+            if self._reserve is None:
+                return
+            free_bytes = shutil.disk_usage(self._reserve.parent).free
+            if free_bytes > MIN_FREE_RESERVES * RESERVED_BYTES:
                 with open(self._reserve, "ab", opener=functools.partial(os.open, mode=0o600)) as file:
                     os.posix_fallocate(file.fileno(), 0, RESERVED_BYTES)
 
@@ -216,7 +225,9 @@ def default_url(store: Path) -> URL:
 def database_url(setting: str) -> URL:
     """Returns the URL of the setting `SLIMSEQ_DATABASE_URL`, with the driver that is installed for PostgreSQL."""
     url = make_url(setting)
-    return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    return url
 
 
 def _home() -> Path:
@@ -233,7 +244,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
-        # Turns off that Python begins a transaction with the first statement that writes. `begin` does it.
+        # Python would begin a transaction with the first statement that writes. This turns it off: `begin` does it.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         # Deleted texts are overwritten.
@@ -242,7 +253,8 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", True)
-        # A transaction that reads first and writes later would fail if another one wrote in between.
+        # IMMEDIATE takes the lock for writing at once. Without it, a transaction that reads first and writes later
+        # would fail if another one wrote in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
@@ -279,9 +291,9 @@ def _postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        limit = LOCK_SECONDS * 1000
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
-        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {2 * limit}")
+        statement_ms = LOCK_SECONDS * 1000
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {statement_ms}")
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {2 * statement_ms}")
 
     return engine
 
@@ -297,7 +309,9 @@ def _migrate(connection: Connection) -> None:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})
-    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    # A `%` begins a reference in Alembic's configuration.
+    migrations = str(Path(__file__).parent / "migrations").replace("%", "%%")
+    configuration.set_main_option("script_location", migrations)
     if inspect(connection).has_table("alembic_version"):
         command.upgrade(configuration, "head")
     else:

@@ -48,7 +48,7 @@ TotalLength = Annotated[int | None, Field(ge=2)]
 
 
 class Strict(BaseModel):
-    """Fields that both kinds of parameters have, without conversions."""
+    """The fields of all parameters. Types are strict: values are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -89,8 +89,10 @@ router = APIRouter(route_class=JsonRoute, dependencies=[KNOWN_QUERY_ONLY, requir
 
 @router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
 async def summarize(body: SummarizationInput, request: Request, services: ServicesDep) -> JSONResponse:
-    call = call_from(request, Task.SUMMARIZATION, own_request(Task.SUMMARIZATION, body).prompt())
-    return _response(body, call, await services.generation.generate(call))
+    prompt = own_request(Task.SUMMARIZATION, body).prompt()
+    call = call_from(request, Task.SUMMARIZATION, prompt)
+    answer = await services.generation.generate(call)
+    return _response(body, call, answer)
 
 
 @router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
@@ -100,21 +102,28 @@ async def translate(body: TranslationInput, request: Request, services: Services
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt = replace(prompt, source=source, target=target)
     call = call_from(request, Task.TRANSLATION, prompt)
-    return _response(body, call, await services.generation.generate(call))
+    answer = await services.generation.generate(call)
+    return _response(body, call, answer)
 
 
 def _response(body: SummarizationInput, call: Call, answer: GenerationResponse) -> JSONResponse:
     key = OUTPUT_KEYS[call.task]
-    texts = [[{key: each.text} for each in (output, *(output.alternatives or ()))] for output in answer.outputs]
+    outputs_by_text = []
+    for output in answer.outputs:
+        best_first = [output, *(output.alternatives or ())]
+        outputs_by_text.append([{key: each.text} for each in best_first])
     # As in transformers' pipelines: with several texts and several outputs of each, each text has a list.
-    is_nested = isinstance(body.inputs, list) and (call.prompt.options.get("num_return_sequences") or 1) > 1
-    return JSONResponse(texts if is_nested else list(chain.from_iterable(texts)))
+    outputs_of_each = call.prompt.options.get("num_return_sequences") or 1
+    if isinstance(body.inputs, list) and outputs_of_each > 1:
+        return JSONResponse(outputs_by_text)
+    return JSONResponse(list(chain.from_iterable(outputs_by_text)))
 
 
 def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
     """Returns the request of our own API that means the same."""
     values: dict[str, Any] = {"text": body.inputs}
-    if parameters := body.parameters:
+    parameters = body.parameters
+    if parameters is not None:
         values |= _options(parameters)
         for name, value in _options(parameters.generate_parameters).items():
             if name in values:

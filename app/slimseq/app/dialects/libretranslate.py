@@ -41,7 +41,7 @@ MAX_FIELDS = 100
 MAX_FORM_BYTES = 1024 * 1024
 # Milliseconds that a page waits while a person types. LibreTranslate's own default.
 TYPING_MS = 500
-# Beams of a request with alternatives, at least. LibreTranslate's own default.
+# Minimum number of beams of a request with alternatives. LibreTranslate's own default.
 MIN_BEAMS = 4
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -100,11 +100,12 @@ async def translate(request: Request, services: ServicesDep) -> JSONResponse:
     # Query parameters that are no fields of the body select the variant, as in our own API.
     query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
     choice = choice_from(query)
-    is_list = isinstance(body.q, list)
-    texts = body.q if isinstance(body.q, list) else [body.q]
     if not body.q:
         raise InvalidRequest("Invalid request: missing q parameter")
+    is_list = isinstance(body.q, list)
+    texts = body.q if isinstance(body.q, list) else [body.q]
     services.generation.check_size(Prompt(texts))
+
     answer: dict[str, Any] = {}
     source = body.source
     if source == AUTO:
@@ -113,22 +114,28 @@ async def translate(request: Request, services: ServicesDep) -> JSONResponse:
         language = {"confidence": round(detected.confidence * 100, 1), "language": source}
         answer["detectedLanguage"] = [language] * len(texts) if is_list else language
     source, target = services.languages.served_pair(source, body.target)
+
     # A text without a letter needs no translation.
     translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
     translations = list(texts)
     alternatives = [list[str]() for _ in texts]
     if translated:
-        outputs = body.alternatives + 1
-        options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
-        prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
+        options = {}
+        if body.alternatives:
+            outputs = body.alternatives + 1
+            options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)}
+        translated_texts = [texts[index] for index in translated]
+        prompt = Prompt(translated_texts, options, source=source, target=target, format=body.format)
         call = Call(Task.TRANSLATION, prompt, choice, terms, request.state.admission)
         try:
             generated = await services.generation.generate(call)
         except UnclosedMarkup as error:
+            # The error begins with the name of the field, which is `text` in other APIs.
             raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
         for index, output in zip(translated, generated.outputs, strict=True):
             translations[index] = output.text
             alternatives[index] = [each.text for each in output.alternatives or ()]
+
     answer["translatedText"] = translations if is_list else translations[0]
     if body.alternatives:
         answer["alternatives"] = alternatives if is_list else alternatives[0]
@@ -188,9 +195,9 @@ async def _read(kind: type[Body], request: Request) -> Body:
     media_type = media_type_of(request.headers.get("content-type", ""))
     values: Any = {}
     if media_type == FORM:
-        values = _once(await _urlencoded(await request.body()))
+        values = _by_name(await _urlencoded(await request.body()))
     elif media_type == MULTIPART:
-        values = _once(await _multipart(request))
+        values = _by_name(await _multipart(request))
     elif body := await request.body():
         values = parse_json(body)
     if not isinstance(values, dict):
@@ -201,19 +208,25 @@ async def _read(kind: type[Body], request: Request) -> Body:
         values[name] = request.query_params[name]
     key = values.get("api_key")
     await admit_by_key(request, key if isinstance(key, str) else None)
+    # As in LibreTranslate, an empty field counts as one that is left out.
+    given = {name: value for name, value in values.items() if value not in ("", None)}
     try:
-        # As in LibreTranslate, an empty field counts as one that is left out.
-        return kind.model_validate({name: value for name, value in values.items() if value not in ("", None)})
+        return kind.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            raise InvalidRequest(f"Invalid request: missing {field} parameter") from error
-        if field == "alternatives" and first["type"].startswith("int_"):
-            raise InvalidRequest("Invalid request: alternatives parameter is not a number") from error
-        if field == "format":
-            raise InvalidRequest(f"{str(first['input'])[:64]} format is not supported") from error
-        raise InvalidRequest(f"Invalid request: {describe(error.errors())}") from error
+        raise InvalidRequest(_reason(error)) from error
+
+
+def _reason(error: ValidationError) -> str:
+    """Returns what is wrong with the fields of a request, in the words of LibreTranslate where it has some."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"Invalid request: missing {field} parameter"
+    if field == "alternatives" and first["type"].startswith("int_"):
+        return "Invalid request: alternatives parameter is not a number"
+    if field == "format":
+        return f"{str(first['input'])[:64]} format is not supported"
+    return f"Invalid request: {describe(error.errors())}"
 
 
 async def _urlencoded(body: bytes) -> list[tuple[str, str]]:
@@ -239,8 +252,8 @@ async def _multipart(request: Request) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in form.multi_items()]
 
 
-def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Returns the fields of a form by name. Forms have the line ends of HTTP."""
+def _by_name(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns the fields of a form by name. A form has the line ends of HTTP, which become line feeds."""
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:

@@ -58,21 +58,25 @@ def main() -> None:
     # Not `sys.stdin`: see `_end_with_input`.
     with os.fdopen(0, "rb", closefd=False) as lines:
         order = json.loads(lines.readline())
-        # An empty line is the end of the input: the service has died.
-        while stored := json.loads(lines.readline() or "null"):
+        for line in lines:
+            stored = json.loads(line)
+            if stored is None:
+                break
             if "sample" in stored:
                 samples.append(Example(*stored["sample"]))
             else:
                 outputs.append(stored["output"])
     threading.Thread(target=_end_with_input, daemon=True, name="end with input").start()
     try:
-        claimed, store = Claim(**order["evaluation"]), open_store(order["store"])
+        claimed = Claim(**order["evaluation"])
+        store = open_store(order["store"])
         generators = {
             variant: open_generator(store, Task(claimed.task), variant, runtime, threads=THREADS)
             for variant, runtime in (claimed.runtimes or {}).items()
         }
         with panics_as_exceptions():
-            write({"result": _run(claimed, generators, samples, outputs, write)})
+            result = _run(claimed, generators, samples, outputs, write)
+            write({"result": result})
     except SlimseqError as error:
         write({"error": type(error).__name__, "detail": str(error)})
     except Exception:
@@ -115,16 +119,16 @@ class OutputWriter:
         """Sends the outputs of a batch, by the number of the sample. `seconds` is the time of the batch."""
         rows = []
         for number, output in outputs.items():
-            rows.append(
-                {
-                    **{name: getattr(output, name) for name in STORED_FIELDS},
-                    "variant": variant,
-                    "sample": number,
-                    "score": 100 * agreement(self._task, output.text, self._samples[number].target).similarity,
-                    "seconds": seconds / len(outputs),
-                    **self._warnings_and_confidence(variant, number, output),
-                }
-            )
+            similarity = agreement(self._task, output.text, self._samples[number].target).similarity
+            row = {
+                **{name: getattr(output, name) for name in STORED_FIELDS},
+                "variant": variant,
+                "sample": number,
+                "score": 100 * similarity,
+                "seconds": seconds / len(outputs),
+                **self._warnings_and_confidence(variant, number, output),
+            }
+            rows.append(row)
         self._done_count += len(outputs)
         self._write({"outputs": rows, "progress": round(self._done_count / self._all_count, 4)})
 
@@ -146,7 +150,8 @@ def _run(
     if not claimed.are_samples_stored:
         samples = load_examples(task, claimed.dataset, samples=claimed.samples).examples
         for start in range(0, len(samples), MESSAGE_SAMPLES):
-            write({"samples": [(each.source, each.target) for each in samples[start : start + MESSAGE_SAMPLES]]})
+            piece = samples[start : start + MESSAGE_SAMPLES]
+            write({"samples": [(each.source, each.target) for each in piece]})
         write({"sample_count": len(samples)})
     writer = OutputWriter(claimed, samples, {name: each.manifest for name, each in generators.items()}, write)
     writer.restore(outputs)
@@ -174,7 +179,7 @@ def _generate_with(generator: TextGenerator, languages: Sequence[str] | None) ->
     target: str | None = None
     if languages is not None and len(languages) == 2:
         pair = languages[0], languages[1]
-        # Else the model has one pair, which differs from the data's by a region only, and needs no languages.
+        # If the model has no such pair, it has a single pair that differs by a region only. It then needs no languages.
         if complete_pair(generator.manifest, pair) is not None:
             source, target = pair
 

@@ -54,8 +54,8 @@ class EvaluationRow(Numbered):
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
     variants: Mapped[list[str]]
-    # By variant: the digest at the submission, the name of its reference (only if that is one of `variants`), and the
-    # runtime, which is known once the evaluation runs.
+    # By variant: the digest at the submission; the name of the variant's reference, if the reference is one of
+    # `variants`; and the runtime, which is known once the evaluation runs.
     digests: Mapped[dict[str, Any]]
     references: Mapped[dict[str, Any]]
     runtimes: Mapped[dict[str, Any] | None]
@@ -132,20 +132,28 @@ def submit(
     if queued_count >= max_queued:
         raise Overloaded(f"{queued_count} evaluations are queued", RETRY_AFTER_SECONDS)
     if row.key_id is not None:
-        is_of_sender, sender = EvaluationRow.key_id == row.key_id, "this key"
+        sender = "this key"
+        is_of_sender = EvaluationRow.key_id == row.key_id
     else:
-        is_of_sender, sender = EvaluationRow.network == row.network, "this address"
+        sender = "this address"
+        is_of_sender = EvaluationRow.network == row.network
     own_count = session.scalar(select(func.count()).where(is_queued, is_of_sender)) or 0
     # The operator's token has neither a key id nor a network, and so no limit of its own.
     has_sender = bool(row.key_id or row.network)
     if has_sender and own_count >= max_queued_by_one:
         raise Overloaded(f"{own_count} evaluations of {sender} are queued", RETRY_AFTER_SECONDS)
+
     session.add(row)
     # The flush gives the row its number, which the samples refer to.
     session.flush()
     _insert(session, SampleRow, row.number, samples)
-    ended = select(EvaluationRow.number).where(EvaluationRow.status.in_(_FINAL_STATUSES))
-    old = session.scalars(ended.order_by(EvaluationRow.number.desc()).offset(max_kept)).all()
+
+    ended_newest_first = (
+        select(EvaluationRow.number)
+        .where(EvaluationRow.status.in_(_FINAL_STATUSES))
+        .order_by(EvaluationRow.number.desc())
+    )
+    old = session.scalars(ended_newest_first.offset(max_kept)).all()
     session.execute(delete(EvaluationRow).where(EvaluationRow.number.in_(old)))
 
 
@@ -155,9 +163,9 @@ def this_process() -> str:
 
 
 def claim(session: Session, owner: str) -> Claim | None:
-    """Makes `owner` the owner of the oldest queued evaluation. Returns None if none is queued.
+    """Queues evaluations again whose owner has died. Then makes `owner` the owner of the oldest queued evaluation.
 
-    Before, evaluations whose owner has died are queued again.
+    Returns None if no evaluation is queued.
     """
     for running in session.scalars(select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)).all():
         if _has_died(running):
@@ -174,7 +182,9 @@ def claim(session: Session, owner: str) -> Claim | None:
         return None
     session.refresh(oldest)
     oldest.started_at = oldest.started_at or datetime.now(UTC)
-    return Claim(**{field.name: getattr(oldest, field.name) for field in fields(Claim)})
+    # The fields of a claim are columns of the row.
+    columns = {field.name: getattr(oldest, field.name) for field in fields(Claim)}
+    return Claim(**columns)
 
 
 def record(
@@ -259,7 +269,7 @@ def _interrupt(session: Session, running: EvaluationRow) -> None:
 
 
 def _has_died(running: EvaluationRow) -> bool:
-    """Whether the owner of a running evaluation is gone. If it is on another machine, only its silence says so."""
+    """Whether the owner of a running evaluation is gone. For an owner on another machine, only its silence says so."""
     host, process_id, started_at = str(running.owner).split()
     if host != _host():
         return time.time() - (running.written_at or 0.0) > SILENCE_SECONDS

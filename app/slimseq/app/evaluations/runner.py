@@ -124,20 +124,23 @@ class EvaluationRunner:
         timer = threading.Timer(self._timeout_seconds, process.kill)
         timer.daemon = True
         timer.start()
-        status, changes = Status.FAILED, dict[str, Any]()
+        changes: dict[str, Any]
         try:
             results = self._evaluate(self._with_runtimes(claimed), process)
-            status, changes = Status.SUCCEEDED, {"results": results, "progress": 1.0}
+            status = Status.SUCCEEDED
+            changes = {"results": results, "progress": 1.0}
         except NotOurs:
             return
         except Exception as error:
+            status = Status.FAILED
             changes = {"error": problem_of(self._shown_error(error, deadline)).model_dump()}
         finally:
             timer.cancel()
             self._running = None
         if self._is_closing:
-            # Its process was killed, or has just ended. The next service goes on from the stored outputs.
-            status, changes = Status.QUEUED, {}
+            # The process was killed, or has just ended. The next service goes on from the stored outputs.
+            status = Status.QUEUED
+            changes = {}
         self._transact(lambda session: rows.leave(session, claimed, status, **changes), lambda: self._is_closing)
 
     def _shown_error(self, error: Exception, deadline: float) -> SlimseqError:
@@ -273,7 +276,7 @@ def _stored_page(session: Session, number: int, start: int) -> list[Message]:
     samples = rows.samples_of(session, number, start, PAGE_SAMPLES)
     outputs = rows.outputs_of(session, number, start, start + PAGE_SAMPLES)
     names = [column.name for column in rows.OutputRow.__table__.columns if column.name != "evaluation"]
-    return [
-        *({"sample": [sample.source, sample.target]} for sample in samples),
-        *({"output": {name: getattr(output, name) for name in names}} for output in outputs),
-    ]
+    messages: list[Message] = [{"sample": [sample.source, sample.target]} for sample in samples]
+    for output in outputs:
+        messages.append({"output": {name: getattr(output, name) for name in names}})
+    return messages

@@ -94,8 +94,9 @@ class EvaluationService:
             self._chooser.catalogue.entry(request.task, variant)
         row = self._new_row(request, name)
         languages = await self._checked_languages(request)
-        row.languages = None if languages is None else [*languages]
-        row.key_id, row.network = sender.key_id, sender.network
+        row.languages = None if languages is None else list(languages)
+        row.key_id = sender.key_id
+        row.network = sender.network
         # The runner's process reads the samples of a named data set.
         samples: Iterable[rows.Values] = ()
         if request.pairs is not None:
@@ -138,7 +139,8 @@ class EvaluationService:
         def read() -> EvaluationRequest:
             # One pair above the limit is read, so that `_new_row` refuses a file with too many.
             examples = islice(read_uploaded(task, dataset, file), self._limits.pairs + 1)
-            pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
+            source_key, target_key = PAIR_KEYS[task]
+            pairs = [{source_key: each.source, target_key: each.target} for each in examples]
             fields = {"task": task, "variants": list(variants), "pairs": pairs, "languages": languages}
             try:
                 return EvaluationRequest.model_validate(fields)
@@ -190,7 +192,8 @@ class EvaluationService:
             if page:
                 for output in rows.outputs_of(session, number, min(page), max(page) + 1):
                     page[output.sample].outputs[output.variant] = SampleOutput.model_validate(output)
-            return EvaluatedSamples(samples=list(page.values()), next=found[-1].number if len(found) > limit else None)
+            has_next_page = len(found) > limit
+            return EvaluatedSamples(samples=list(page.values()), next=found[-1].number if has_next_page else None)
 
         return await self._database.run(read, writes=False)
 
@@ -220,9 +223,11 @@ class EvaluationService:
             InvalidRequest: it is above the limit.
         """
         if request.pairs is not None:
-            field, count = "pairs", len(request.pairs)
+            field = "pairs"
+            count = len(request.pairs)
         else:
-            field, count = "samples", request.samples or self._limits.pairs
+            field = "samples"
+            count = request.samples or self._limits.pairs
         if count > self._limits.pairs:
             raise InvalidRequest(f"{field}: {count} are too many; at most {self._limits.pairs} are allowed")
         return count
@@ -234,8 +239,11 @@ class EvaluationService:
             UnsupportedLanguages: not all variants are of these languages, or pairs are surely in others.
             InvalidRequest: the request says other languages than its data set.
         """
-        found = {name: self._chooser.defaults.find_manifest(request.task, name) for name in request.variants}
-        manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
+        manifests = {}
+        for name in request.variants:
+            manifest = self._chooser.defaults.find_manifest(request.task, name)
+            if manifest is not None:
+                manifests[name] = manifest
         if request.dataset is not None:
             languages = dataset_languages(request.task, request.dataset)
             if request.languages is not None and bases(request.languages) != bases(languages):

@@ -131,8 +131,9 @@ class KeyRow(Table):
 
 def running(session: Session) -> tuple[dict[tuple[Task, Pair], Split], dict[str, str]]:
     """Returns the splits of running experiments by task and pair, and what is wrong with invalid ones by their id."""
-    splits, invalid = {}, {}
-    # Each row is read by itself, so that one that cannot be read stops no other experiment.
+    splits = {}
+    invalid = {}
+    # Each row is read by itself, so that a row that cannot be read stops no other experiment.
     for identifier in session.scalars(select(ExperimentRow.id).where(ExperimentRow.stopped_at.is_(None))).all():
         try:
             row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
@@ -157,14 +158,19 @@ def promotions(session: Session) -> dict[tuple[Task, Pair], Promotion]:
         .where(ExperimentRow.task.in_(Task), ExperimentRow.pair.is_not(None), ExperimentRow.promoted.is_not(None))
         .order_by(ExperimentRow.promoted_at)
     )
-    # A later row replaces an earlier one of the same pair.
-    return {
-        (Task(row.task), tuple(row.languages or ())): Promotion(row.promoted, row.id) for row in rows if row.promoted
-    }
+    found = {}
+    for row in rows:
+        if row.promoted:
+            # A later row replaces an earlier one of the same pair.
+            found[Task(row.task), tuple(row.languages or ())] = Promotion(row.promoted, row.id)
+    return found
 
 
 def without_pair(session: Session) -> list[tuple[str, Task, list[str]]]:
-    """Returns id, task and variants of experiments without a pair that needs one: those that run or promoted an arm."""
+    """Returns id, task and variants of experiments that have no pair and need one.
+
+    An experiment needs a pair while it runs, or if it promoted an arm. Then the arm is its only variant here.
+    """
     rows = session.scalars(
         select(ExperimentRow).where(
             ExperimentRow.task.in_(Task),
@@ -172,10 +178,11 @@ def without_pair(session: Session) -> list[tuple[str, Task, list[str]]]:
             ExperimentRow.stopped_at.is_(None) | ExperimentRow.promoted.is_not(None),
         )
     )
-    return [
-        (row.id, Task(row.task), [row.promoted] if row.promoted else [arm["variant"] for arm in row.arms])
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        variants = [row.promoted] if row.promoted else [arm["variant"] for arm in row.arms]
+        found.append((row.id, Task(row.task), variants))
+    return found
 
 
 def set_pairs(session: Session, pairs: Mapping[str, Pair]) -> None:
@@ -193,10 +200,10 @@ def propose_key(session: Session, key: bytes) -> None:
 
 
 def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[str]]:
-    """Returns the names of the arms, by experiment, of those of the `experiments` that the database has.
+    """Returns the names of the arms of each of the `experiments` that the database has, by the id of the experiment.
 
-    An experiment may be missing: it was deleted, or the database was replaced by an older or an empty one. The found
-    ones are locked, so that nobody deletes them before the end of the transaction.
+    An experiment may be missing: it was deleted, or the database was replaced by an older or an empty one. The rows
+    that are found are locked, so that nobody deletes them before the end of the transaction.
     """
     rows = session.scalars(
         select(ExperimentRow).where(ExperimentRow.id.in_(experiments)).with_for_update(read=True, key_share=True)
@@ -233,6 +240,7 @@ def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[
             records[row.arm].errors = row.count
         else:
             records[row.arm].responses += row.count
+
     query = select(RatingRow.variant, RatingRow.unit, RatingRow.rating).where(RatingRow.experiment == experiment)
     ratings: dict[str, list[float]] = {arm: [] for arm in arms}
     seen_units: set[str] = set()
@@ -267,10 +275,13 @@ def pair_records(session: Session, experiment: str, arms: Sequence[str]) -> dict
             counts[pair, preferred] += 1
             if unit:
                 seen.add((unit, pair))
+
     records = {}
     for pair in pairs:
         first, second = pair
-        wins, losses, ties = counts[pair, first], counts[pair, second], counts[pair, None]
+        wins = counts[pair, first]
+        losses = counts[pair, second]
+        ties = counts[pair, None]
         win_rate = WinRate(wins=wins + EQUAL_WIN_RATE * ties, votes=wins + losses + ties)
         records[pair] = PairRecord(win_rate, ties)
     return records

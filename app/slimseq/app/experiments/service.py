@@ -74,8 +74,10 @@ class ExperimentService:
         def add(session: Session) -> None:
             count = session.scalar(select(func.count()).select_from(ExperimentRow)) or 0
             if count >= MAX_EXPERIMENTS:
-                limit = f"there are {MAX_EXPERIMENTS} experiments, the limit"
-                raise Conflict(f"{limit}; delete one that has stopped, with DELETE /experiments/ID")
+                raise Conflict(
+                    f"there are {MAX_EXPERIMENTS} experiments, the limit; delete one that has stopped, with DELETE "
+                    "/experiments/ID"
+                )
             running = _running_id(session, row)
             if running is not None:
                 raise _already_runs(request.task, pair, running)
@@ -107,8 +109,12 @@ class ExperimentService:
             check_languages(request.task, pair)
         except ValueError as error:
             raise InvalidRequest(f"arms: the manifests of the variants: {error}") from error
+
         # The languages that a request may name. A request for a summary names none, and so has the default language.
-        named = (pair[0], pair[1]) if request.task is Task.TRANSLATION else None
+        named = None
+        if request.task is Task.TRANSLATION:
+            source, target = pair
+            named = (source, target)
         pair_of_requests = self._chooser.defaults.find_pair(request.task, named)
         if pair_of_requests != pair:
             hint = ""
@@ -228,7 +234,13 @@ class FeedbackService:
         self._judgeable_for = timedelta(days=days)
 
     async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
-        """Records a rating or a vote of a unit, by default that of the response or the comparison."""
+        """Records a rating or a vote. Without a `unit`, the unit of the response or the comparison has judged.
+
+        Raises:
+            NotFound: the id of the response or the comparison is wrong or too old.
+            InvalidRequest: the preferred variant was not compared.
+            Conflict: the response or the comparison was judged before.
+        """
         kind: Kind = "comparison" if request.response is None else "response"
         identifier = request.response or request.comparison or ""
         name = f"{kind} {identifier!r}"
@@ -237,9 +249,13 @@ class FeedbackService:
         judged = self._traffic.ids.read(kind, identifier, self._judgeable_for.total_seconds())
         if judged is None or not judged.answered:
             raise unknown
-        row = _rating(judged, request.rating) if request.rating is not None else _vote(judged, request.preferred)
-        row.experiment, row.created_at = judged.experiment, datetime.now(UTC)
-        row.unit = unit_digest(judged.experiment, unit) if judged.experiment and unit else judged.unit
+        row = _judgement(judged, request)
+        row.experiment = judged.experiment
+        row.created_at = datetime.now(UTC)
+        if judged.experiment and unit:
+            row.unit = unit_digest(judged.experiment, unit)
+        else:
+            row.unit = judged.unit
 
         def add(session: Session) -> None:
             if row.experiment:
@@ -253,9 +269,10 @@ class FeedbackService:
             session.add(row)
             # Old judgements outside of experiments are only kept so that nobody judges twice. After this time nobody
             # can judge those ids any more.
+            oldest_judgeable = row.created_at - self._judgeable_for
             for table in (RatingRow, VoteRow):
-                is_old = table.experiment.is_(None) & (table.created_at < row.created_at - self._judgeable_for)
-                session.execute(delete(table).where(is_old))
+                old_rows = delete(table).where(table.experiment.is_(None), table.created_at < oldest_judgeable)
+                session.execute(old_rows)
 
         try:
             await self._database.run(add)
@@ -279,10 +296,8 @@ def _already_runs(task: Task, pair: Sequence[str], identifier: str) -> Conflict:
 
 
 def _running_id(session: Session, row: ExperimentRow) -> str | None:
-    """Returns the id of an experiment that runs for the task and pair of `row`, None if there is none.
-
-    An old experiment whose pair is not known may be for the same pair.
-    """
+    """Returns the id of an experiment that runs for the task and pair of `row`, None if there is none."""
+    # Experiments of older versions have no pair. They may be for the same pair.
     may_have_pair = (ExperimentRow.pair == row.pair) | ExperimentRow.pair.is_(None)
     is_running = ExperimentRow.stopped_at.is_(None)
     query = select(ExperimentRow.id).where(ExperimentRow.task == row.task, is_running, may_have_pair)
@@ -314,7 +329,14 @@ def _reported(session: Session, identifier: str) -> Experiment:
     return Experiment.model_validate(_summary(row).model_dump() | reports)
 
 
+def _judgement(judged: Judgeable, request: FeedbackRequest) -> RatingRow | VoteRow:
+    if request.rating is not None:
+        return _rating(judged, request.rating)
+    return _vote(judged, request.preferred)
+
+
 def _rating(judged: Judgeable, rating: float) -> RatingRow:
+    # One variant answers a request that is no comparison.
     [(variant, digest)] = judged.answered
     return RatingRow(response=judged.nonce, variant=variant, digest=digest, rating=rating)
 

@@ -15,6 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -30,8 +31,18 @@ from slimseq.models_store.manifest import Task
 
 # Id, task and variants of experiments whose row has no pair of languages.
 WithoutPair = Sequence[tuple[str, Task, Sequence[str]]]
-# The splits of experiments that run, and what is wrong with invalid ones, by their id.
-Running = tuple[Mapping[tuple[Task, Pair], Split], Mapping[str, str]]
+
+
+class _Reading(NamedTuple):
+    """What one transaction reads."""
+
+    without_pair: WithoutPair
+    splits: Mapping[tuple[Task, Pair], Split]
+    # What is wrong with invalid experiments, by their id.
+    invalid: Mapping[str, str]
+    promotions: Mapping[tuple[Task, Pair], Promotion]
+    signing_key: bytes | None
+
 
 SYNC_SECONDS = 2.0
 # Less often than the reading: a report of 10,000 ratings takes tens of milliseconds.
@@ -49,7 +60,8 @@ class TrafficSync:
         self._chooser = chooser
         # Set once the database was read for the first time, or could not be read.
         self.has_tried = asyncio.Event()
-        self._reading, self._writing = asyncio.Lock(), asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         # What was logged: the reason of each promoted default, and what is wrong with each invalid experiment.
         self._logged_reasons: dict[tuple[Task, Pair], str] = {}
@@ -63,14 +75,15 @@ class TrafficSync:
         """Reads the running experiments, the promotions, and the signing key, which is made if there is none."""
         # Under a lock: else an older reading that ends later would replace a newer one.
         async with self._reading:
-            without_pair, (splits, invalid), promotions, key = await self._database.run(_read, writes=False)
-            pairs = self._pairs_of(without_pair)
+            reading = await self._database.run(_read, writes=False)
+            pairs = self._pairs_of(reading.without_pair)
             if pairs:
                 await self._database.run(lambda session: rows.set_pairs(session, pairs))
-                _, (splits, invalid), promotions, key = await self._database.run(_read, writes=False)
-            self._traffic.splits = splits
-            self._chooser.defaults.promotions = promotions
-        self._log_changes(promotions, invalid)
+                reading = await self._database.run(_read, writes=False)
+            self._traffic.splits = reading.splits
+            self._chooser.defaults.promotions = reading.promotions
+        self._log_changes(reading.promotions, reading.invalid)
+        key = reading.signing_key
         if key is None:
             # Of processes that propose a key at once, the database takes one.
             await self._database.run(lambda session: rows.propose_key(session, self._traffic.ids.key))
@@ -132,8 +145,9 @@ class TrafficSync:
 
     async def _write(self) -> None:
         async with self._writing:
+            counts = self._traffic.counts
             # Responses that arrive during the transaction go into the new counter.
-            counts, self._traffic.counts = self._traffic.counts, Counter()
+            self._traffic.counts = Counter()
             if not counts:
                 return
             try:
@@ -143,5 +157,6 @@ class TrafficSync:
                 raise
 
 
-def _read(session: Session) -> tuple[WithoutPair, Running, Mapping[tuple[Task, Pair], Promotion], bytes | None]:
-    return rows.without_pair(session), rows.running(session), rows.promotions(session), rows.signing_key(session)
+def _read(session: Session) -> _Reading:
+    splits, invalid = rows.running(session)
+    return _Reading(rows.without_pair(session), splits, invalid, rows.promotions(session), rows.signing_key(session))

@@ -69,6 +69,7 @@ class ComparisonService:
             self._chooser.catalogue.entry(task, name)
         pair = self._chooser.shared_pair(task, variants, prompt.languages)
         prompt = with_languages(prompt, task, pair)
+
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
@@ -80,6 +81,7 @@ class ComparisonService:
                     logger.exception("unexpected exception in a comparison")
                 answer = answer_to(error, f"{task}/{name} cannot answer")
                 results.append(FailedVariant(variant=name, error=problem_of(answer)))
+
         answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
         compared: list[ComparedGeneration | FailedVariant]
         if answered:
@@ -93,7 +95,7 @@ class ComparisonService:
 
 
 def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> str:
-    """Returns the variant that the others are compared with: the reference of the most, else the first."""
+    """Returns the variant that the others are compared with: the reference of most of them, else the first one."""
     used = [references[name] for name in variants if references.get(name) in variants]
     if not used:
         return variants[0]
@@ -110,7 +112,8 @@ def compare_with(
 
 def word_diff(before: str, after: str) -> list[DiffPart]:
     """Returns the parts that make one text out of the other: the fewest words and spaces that differ."""
-    words_before, words_after = _WORDS.findall(before), _WORDS.findall(after)
+    words_before = _WORDS.findall(before)
+    words_after = _WORDS.findall(after)
     parts: list[DiffPart] = []
     for code in Indel.opcodes(words_before, words_after):
         # Words that were deleted are in the text before alone.
@@ -123,7 +126,8 @@ def _compared(reference: GenerationResponse, result: GenerationResponse) -> Comp
     texts = [output.text for output in result.outputs]
     reference_texts = [output.text for output in reference.outputs]
     fields = {name: getattr(result, name) for name in type(result).model_fields}
-    is_too_long = max(sum(map(len, texts)), sum(map(len, reference_texts))) > MAX_CHARACTERS
+    characters = max(sum(map(len, texts)), sum(map(len, reference_texts)))
+    is_too_long = characters > MAX_CHARACTERS
     if is_too_long or result.variant == reference.variant:
         return ComparedGeneration(**fields)
     found = agreements(reference.task, texts, reference_texts)

@@ -74,10 +74,10 @@ class EventStream:
         answer: Callable[[Generated], Awaitable[GenerationResponse]],
         on_failure: Callable[[SlimseqError], None],
     ) -> AsyncGenerator[bytes]:
-        """Yields the events of a request, whose listener is this stream. To close the generator early abandons it.
+        """Yields the events of a request, whose listener is this stream. Closing it early abandons the request.
 
         Raises:
-            SlimseqError: it failed before the first piece. Later failures become an `error` event.
+            SlimseqError: the request failed before the first piece. Later failures become an `error` event.
         """
         has_started = False
         # None: the first passes of all rows have ended.
@@ -133,7 +133,7 @@ class EventStream:
         return self._assembly.on_row(row, received)
 
     async def _begin(self) -> list[TextPiece]:
-        """Returns the pieces that can be sent: at first those that need no rows, then complete sections of a document.
+        """Returns pieces to send: first the ones that need no rows, later the complete sections of a document.
 
         A thread writes the sections, since their markup takes long.
         """
@@ -146,7 +146,9 @@ class EventStream:
     def _start_further_passes(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""
         segment = self._segments[row]
-        key = row if self._planned.options.do_sample else (segment.text, segment.spans, segment.elements)
+        key: Hashable = row
+        if not self._planned.options.do_sample:
+            key = (segment.text, segment.spans, segment.elements)
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._run_further_passes(row, output))
         self._in_further_passes.add(row)
@@ -158,7 +160,7 @@ class EventStream:
         return passes.outputs[row]
 
     def _with_final_outputs(self, generated: Generated) -> Generated:
-        """Puts the final outputs in place of those of the first passes."""
+        """Puts the final outputs of rows in place of the outputs of their first passes."""
         outputs = [self._final_outputs.get(row, output) for row, output in enumerate(generated.outputs)]
         inference_seconds = max(generated.inference_seconds, self._passes_ended - generated.begun)
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)

@@ -61,9 +61,10 @@ class GlossaryFolder:
         # The inode tells a file that replaced another one within the same tick of the clock.
         version = status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
         with self._reading:
-            if path not in self._last_read or self._last_read[path][0] != version:
-                self._last_read[path] = version, self._read(path)
-            found = self._last_read[path][1]
+            last_version, found = self._last_read.get(path, (None, ""))
+            if version != last_version:
+                found = self._read(path)
+                self._last_read[path] = (version, found)
         if isinstance(found, str):
             raise InvalidPrompt(found)
         return found

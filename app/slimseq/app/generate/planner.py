@@ -64,7 +64,9 @@ def planning_size(prompt: Prompt) -> WorkSize:
     has_terms = bool(prompt.glossary or prompt.keep)
     if prompt.long_input == "truncate" and prompt.characters <= short and not has_terms:
         return WorkSize.SHORT
-    return WorkSize.USUAL if prompt.characters <= USUAL_CHARACTERS else WorkSize.LONG
+    if prompt.characters <= USUAL_CHARACTERS:
+        return WorkSize.USUAL
+    return WorkSize.LONG
 
 
 def passes_size(planned: Plan, rows: Sequence[int]) -> WorkSize:
@@ -83,8 +85,9 @@ def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> WorkSize:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
     outputs = planned.options.num_return_sequences
-    is_short = _has_little_markup(planned) and (planned.documents is None or outputs == 1)
-    return WorkSize.SHORT if is_short and characters * outputs <= SHORT_CHECKED_CHARACTERS else WorkSize.USUAL
+    has_few_characters = characters * outputs <= SHORT_CHECKED_CHARACTERS
+    has_little_markup = _has_little_markup(planned) and (planned.documents is None or outputs == 1)
+    return WorkSize.SHORT if has_few_characters and has_little_markup else WorkSize.USUAL
 
 
 def _has_little_markup(planned: Plan) -> bool:
@@ -110,10 +113,12 @@ class Planner:
     ) -> Result:
         """Runs work until it is due. It should call the check that it gets: work that is cancelled ends there.
 
-        Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
+        Only the first work of a request, which `is_new`, may be refused. Once something is generated, nothing is.
         """
         try:
-            return work(unchecked) if size is WorkSize.SHORT else await self._run_on_thread(work, size, due, is_new)
+            if size is WorkSize.SHORT:
+                return work(unchecked)
+            return await self._run_on_thread(work, size, due, is_new)
         except BaseException as error:
             if is_panic(error):
                 raise LibraryPanic(error) from error

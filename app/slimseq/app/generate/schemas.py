@@ -23,8 +23,14 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
 # How error messages name the types of JSON values.
-JSON_KINDS = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a boolean"}
-JSON_KINDS[type(None)] = "null"
+JSON_KINDS = {
+    dict: "an object",
+    list: "a list",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
 
 SENTENCE = "The children are playing in the garden."
 ARTICLE = (
@@ -75,10 +81,13 @@ def check_texts(value: Any) -> Any:
 
 def check_languages(task: Task, languages: Sequence[str] | None) -> None:
     """Checks the number of languages of a pair: source and target of a translation, one of summaries."""
-    wanted = 2 if task is Task.TRANSLATION else 1
-    if languages is not None and len(languages) != wanted:
-        need = "two codes, source and target" if task is Task.TRANSLATION else "one code"
-        raise ValueError(f"languages must have {need} for {task.value}")
+    if languages is None:
+        return
+    count, wanted = 1, "one code"
+    if task is Task.TRANSLATION:
+        count, wanted = 2, "two codes, source and target"
+    if len(languages) != count:
+        raise ValueError(f"languages must have {wanted} for {task.value}")
 
 
 NOT_BLANK = {"type": "string", "pattern": r"\S"}
@@ -138,8 +147,6 @@ PROTECT = (
     "symbols and emoji come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in "
     "German), and words with letters that the model cannot write, such as names, as they went in."
 )
-
-
 GlossaryField = Annotated[
     dict[str, str] | str | None,
     Field(
@@ -147,7 +154,8 @@ GlossaryField = Annotated[
         f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
     ),
 ]
-# An empty tuple, which becomes an empty list in the OpenAPI document. A default from a factory would not be in there.
+# The default is an empty tuple, which becomes an empty list in the OpenAPI document. The document would lack a default
+# that a factory makes.
 KeepField = Annotated[list[str], Field(default=(), description="Names that come out as they went in.")]
 
 
@@ -201,9 +209,10 @@ class TextRequest(OptionFields):
         return Prompt(texts, options, stop=tuple(self.stop), **self._given(PROMPT_FIELDS))
 
     def _given(self, names: Iterable[str]) -> dict[str, Any]:
-        """Returns those of the fields that the request has, without None."""
-        given, values = self.model_fields_set, vars(self)
-        return {name: values[name] for name in names if name in given and values[name] is not None}
+        """Returns the fields among `names` that the request has, without None."""
+        values = vars(self)
+        given_names = [name for name in names if name in self.model_fields_set]
+        return {name: values[name] for name in given_names if values[name] is not None}
 
 
 class GenerationRequest(TextRequest):
@@ -256,10 +265,13 @@ class CompareRequest(TextRequest):
 
     def check_fields(self, task: Task) -> None:
         """Checks that a request has no field of the other task."""
-        of_summaries, of_translations = ("prefix", "long_input"), ("source", "target", "protect", "glossary", "keep")
-        forbidden: Sequence[str] = of_translations if task is Task.SUMMARIZATION else of_summaries
+        if task is Task.SUMMARIZATION:
+            forbidden = ["source", "target", "protect", "glossary", "keep"]
+        else:
+            forbidden = ["prefix", "long_input"]
         for name in forbidden:
-            if getattr(self, name) not in (None, (), []):
+            is_given = getattr(self, name) not in (None, (), [])
+            if is_given:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 
@@ -276,8 +288,9 @@ def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: M
     )
     # The confidence of a summary hardly says anything (docs/decisions/027). The map from a mean log-probability to a
     # confidence was fitted to outputs that ended by themselves.
-    calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
-    if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
+    calibration = manifest.confidence
+    may_have_confidence = manifest.task is Task.TRANSLATION and output.finish_reason == "eos"
+    if may_have_confidence and calibration is not None and output.mean_log_probability is not None:
         response_output.confidence = calibration.of(output.mean_log_probability)
     if output.alternatives:
         response_output.score = _score(output)
@@ -286,8 +299,10 @@ def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: M
 
 
 def _score(output: TextOutput) -> float | None:
+    if output.mean_log_probability is None:
+        return None
     # With int8 models, digits after the third depend on the other rows of a batch.
-    return None if output.mean_log_probability is None else round(output.mean_log_probability, 3)
+    return round(output.mean_log_probability, 3)
 
 
 class GenerationResponse(Generation):

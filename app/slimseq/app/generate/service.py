@@ -1,7 +1,14 @@
 """The service of `/translate` and `/summarize`: from a call (prompt and choice of a variant) to a measured response.
 
-The steps, in order: select the variant, count the characters for the caller's key, lease the loaded variant, plan the
-prompt, generate through the variant's queue, check and repair the outputs, measure and count the response.
+The steps, in order:
+
+1. Select the variant.
+2. Count the characters for the caller's key.
+3. Lease the loaded variant.
+4. Plan the prompt.
+5. Generate through the variant's queue.
+6. Check and repair the outputs.
+7. Measure and count the response.
 
 Arms of experiments are in `arms`, translations by way of a pivot language in `chain`, events of streams in `events`.
 """
@@ -68,7 +75,7 @@ class GenerationService:
         return self._settings.request_timeout_seconds
 
     async def generate(self, call: Call) -> GenerationResponse:
-        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
+        """Generates from a prompt with the selected variant. If an experiment runs, its arm is the variant."""
         self._begin(call)
         try:
             selection = self._select(call)
@@ -101,7 +108,8 @@ class GenerationService:
         try:
             loaded = slot.load.result()
             planned = await self._plan(call, loaded)
-            return await self._respond(call, loaded, planned, await self._generate_rows(call, loaded, planned))
+            generated = await self._generate_rows(call, loaded, planned)
+            return await self._respond(call, loaded, planned, generated)
         finally:
             await self._pool.release(slot)
 
@@ -120,13 +128,17 @@ class GenerationService:
                 return response
 
             events = stream.events(request, respond, lambda error: self._arms.count_failure(call, error))
-            return with_first(await anext(events), events, held.pop_all())
+            first_event = await anext(events)
+            # From here on, the stream releases the slot.
+            return with_first(first_event, events, held.pop_all())
 
     def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
         """Checks the number of texts and of their characters. Several outputs of each text share the characters."""
-        texts = len(prompt.texts), self._settings.max_texts, "entries"
-        characters = prompt.characters, self._settings.max_text_characters // outputs, "characters"
-        for size, limit, unit in (texts, characters):
+        max_characters = self._settings.max_text_characters // outputs
+        for size, limit, unit in (
+            (len(prompt.texts), self._settings.max_texts, "entries"),
+            (prompt.characters, max_characters, "characters"),
+        ):
             if size > limit:
                 reason = f" with {outputs} outputs of each text" if outputs > 1 else ""
                 raise InvalidRequest(f"text: has {size} {unit}; at most {limit} are allowed{reason}")
@@ -145,12 +157,16 @@ class GenerationService:
 
     async def _generate_rows(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
         """Returns the outputs of the rows of a plan, after all their passes."""
-        generated = await loaded.worker.wait(loaded.worker.submit(_queued_request(planned, call.terms.due)))
-        return await self._run_passes(call, loaded, planned, generated) if planned.passes else generated
+        request = loaded.worker.submit(_queued_request(planned, call.terms.due))
+        generated = await loaded.worker.wait(request)
+        if planned.passes:
+            return await self._run_passes(call, loaded, planned, generated)
+        return generated
 
     async def _run_passes(self, call: Call, loaded: LoadedVariant, planned: Plan, first: Generated) -> Generated:
-        """Returns the outputs of the rows of a plan after their passes, given those of the first one."""
-        passes, due = RowPasses(loaded.generator, planned), call.terms.due
+        """Returns the outputs of the rows of a plan after all passes, given the outputs of the first pass."""
+        passes = RowPasses(loaded.generator, planned)
+        due = call.terms.due
         async with due.limited():
             queue_seconds, inference_seconds = await run_passes(
                 passes, loaded.worker, enumerate(first.outputs), due, self._planner
@@ -166,18 +182,21 @@ class GenerationService:
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
-        size, due = answer_size(planned, generated.outputs), call.terms.due
+        due = call.terms.due
+        size = answer_size(planned, generated.outputs)
         outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, due)
         if planned.needs_repair(warnings):
             work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
             repair = await self._planner.run(work, size, due)
             generated = await self._run_passes(call, loaded, repair, generated)
             outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, due)
+
         timings = self._measure(call, loaded, generated, outputs)
         task, variant, arm = loaded.key.task, loaded.key.variant, call.assignment
         warned_kinds = [warning.kind for of_output in warnings for warning in of_output]
         repaired_kinds = [kind for output in outputs for kind in output.repaired]
         self._metrics.checked(task, variant, warned_kinds, repaired_kinds)
+
         response = GenerationResponse(
             id=self._traffic.response_id(task, Answered(variant, loaded.digest), arm),
             task=task,
@@ -203,13 +222,25 @@ class GenerationService:
     ) -> Timings:
         """Records how long a call took and its tokens, in the metrics and in the window of latencies."""
         task, variant = loaded.key.task, loaded.key.variant
-        seconds = generated.queue_seconds, generated.inference_seconds, time.monotonic() - call.started
-        queue_ms, inference_ms, total_ms = (round(each * 1000, 3) for each in seconds)
-        self._latency.record(task, variant, queue_ms, inference_ms, total_ms)
-        durations = *seconds, generated.first_token_seconds, generated.token_seconds
-        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, durations, tokens)
-        return Timings(queue_ms=queue_ms, inference_ms=inference_ms, total_ms=total_ms)
+        total_seconds = time.monotonic() - call.started
+        timings = Timings(
+            queue_ms=_milliseconds(generated.queue_seconds),
+            inference_ms=_milliseconds(generated.inference_seconds),
+            total_ms=_milliseconds(total_seconds),
+        )
+        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
+        # In the order of `slimseq.app.observability.service_metrics.DURATIONS`.
+        durations = (
+            generated.queue_seconds,
+            generated.inference_seconds,
+            total_seconds,
+            generated.first_token_seconds,
+            generated.token_seconds,
+        )
+        input_tokens = sum(output.input_tokens for output in outputs)
+        output_tokens = sum(output.output_tokens for output in outputs)
+        self._metrics.generation_ended(task, variant, durations, (input_tokens, output_tokens))
+        return timings
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
@@ -222,8 +253,9 @@ class GenerationService:
             return plan(loaded.generator, prompt, self._settings.queue_rows, check)
 
         planned = await self._planner.run(work, planning_size(call.prompt), call.terms.due, is_new=True)
-        # Only now are the options known: those that the request leaves out are the variant's own.
-        beams, count = planned.options.num_beams, len(call.prompt.texts)
+        # The options are only known now: an option that the request leaves out has the variant's own value.
+        beams = planned.options.num_beams
+        count = len(call.prompt.texts)
         limit = most_with(beams, self._settings.max_texts)
         if count > limit:
             raise InvalidRequest(f"text: has {count} entries; at most {limit} with num_beams {beams}")
@@ -237,7 +269,8 @@ class GenerationService:
         try:
             selection = self._chooser.select(call.task, call.choice, call.prompt.languages)
         except SlimseqError:
-            if not self._arms.leave(call):
+            has_left_arm = self._arms.leave(call)
+            if not has_left_arm:
                 raise
             return self._select(call)
         call.reason = selection.reason
@@ -279,6 +312,10 @@ async def _admit(call: Call, selection: Selection) -> None:
     await call.admission.characters(counted_characters(call.prompt) * readers)
 
 
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
 def counted_characters(prompt: Prompt) -> int:
     """Returns the characters of a prompt that count for a key: its texts, and what it brings to be found in them."""
     other_texts = [*prompt.keep, *prompt.stop, prompt.prefix or ""]
@@ -288,16 +325,15 @@ def counted_characters(prompt: Prompt) -> int:
 
 
 def _queued_request(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
-    """Returns the rows of a plan as a request. Stop strings end rows with passes only after their last pass.
-
-    Documents have equal texts, such as the cells of a table.
-    """
+    """Returns the rows of a plan as a request."""
     return QueuedRequest(
         planned.rows,
         planned.options,
         due,
         listener,
         planned.prompt.stop,
+        # Stop strings end rows with passes only after their last pass.
         unstopped=planned.passes.keys(),
+        # Documents have equal texts, such as the cells of a table.
         has_equal_rows=planned.documents is not None,
     )

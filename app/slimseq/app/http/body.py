@@ -36,7 +36,8 @@ PIECE_BYTES = 64 * 1024  # A scan takes about 0.3 ms, so that the event loop is 
 MAX_DEPTH = 16  # The deepest request of the API has 3 levels.
 LARGE_BYTES = 256 * 1024  # Larger bodies are parsed by pydantic's parser.
 
-_QUOTE, _BACKSLASH = b'"', b"\\"
+_QUOTE = b'"'
+_BACKSLASH = b"\\"
 _STRUCTURE = b',:[{]}"'
 # Bytes that `bytes.translate` deletes: all but the structural characters, and of these all but the brackets.
 _NOT_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
@@ -83,7 +84,7 @@ class BodyReader:
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self.max_bytes:
             raise PayloadTooLarge(self.max_bytes)
-        # `_read` extends `body`, so that its bytes are known if it fails.
+        # `_read` extends `body`. If `_read` fails, the length of `body` says how many bytes are no longer in progress.
         body = bytearray()
         media_types = self.media_types.get(path, (JSON,))
         try:
@@ -110,14 +111,15 @@ class BodyReader:
     async def _read(
         self, headers: Mapping[bytes, bytes], receive: Receive, body: bytearray, media_types: Sequence[str]
     ) -> bool:
-        """Reads the body. Returns False if the client disconnected before its end."""
+        """Reads the body, and appends it to `body`. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
         is_json = True
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
-            piece, is_last = message.get("body", b""), not message.get("more_body", False)
+            piece = message.get("body", b"")
+            is_last = not message.get("more_body", False)
             if piece and not body:
                 is_json = check_media_type(headers, media_types) == JSON
             if len(body) + len(piece) > self.max_bytes:
@@ -135,9 +137,10 @@ class BodyReader:
 
     def _is_harmless(self, body: bytes) -> bool:
         """Whether a body is so short and plain that it needs no scan: it is within all limits, and ASCII."""
-        # A body has no more values than bytes.
+        # A body has no more values than bytes, and no more levels than opening brackets.
         is_short = len(body) <= min(self.max_values, PIECE_BYTES)
-        return is_short and body.isascii() and body.count(b"[") + body.count(b"{") <= MAX_DEPTH
+        opening_brackets = body.count(b"[") + body.count(b"{")
+        return is_short and opening_brackets <= MAX_DEPTH and body.isascii()
 
 
 def media_type_of(content_type: str) -> str:
@@ -203,8 +206,10 @@ class JsonScanner:
         self._kept = b""
         if _BACKSLASH in piece:
             # A backslash at the end escapes the first character of the next piece, unless it is itself escaped.
-            if (len(piece) - len(piece.rstrip(_BACKSLASH))) % 2:
-                piece, self._kept = piece[:-1], _BACKSLASH
+            trailing_backslashes = len(piece) - len(piece.rstrip(_BACKSLASH))
+            if trailing_backslashes % 2 == 1:
+                piece = piece[:-1]
+                self._kept = _BACKSLASH
             # Pairs of backslashes go first. Else the quote that ends a string after such a pair would look escaped.
             piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = piece.translate(None, _NOT_STRUCTURE).split(_QUOTE)

@@ -68,7 +68,8 @@ class Admission:
 
     async def request(self) -> None:
         """Counts the request. Call `release` at its end."""
-        identifier, limits = self.caller.identifier, self.caller.limits
+        identifier = self.caller.identifier
+        limits = self.caller.limits
         if identifier is not None and limits.concurrent_requests is not None:
             self._counter.begin(identifier, limits.concurrent_requests)
             self._is_in_progress = True
@@ -166,7 +167,8 @@ class KeyRing:
         if token and self._admin_token:
             seconds = self._guesses_end - time.monotonic()
             if seconds <= 0:
-                self._guesses, self._guesses_end = {}, time.monotonic() + GUESS_SECONDS
+                self._guesses = {}
+                self._guesses_end = time.monotonic() + GUESS_SECONDS
             guesses = self._guesses.setdefault(network_of(address), set())
             if len(guesses) >= MAX_GUESSES and hash(token) not in guesses:
                 return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", math.ceil(seconds))

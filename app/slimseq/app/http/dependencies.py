@@ -57,10 +57,12 @@ AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 async def admit_by_key(request: Request, key: str | None) -> Admission:
     """Admits a request by the key in its body, as LibreTranslate's clients send it, if its header has none."""
-    services, admission = request.app.state.services, await admission_of(request)
+    services = request.app.state.services
+    admission = await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
         caller = services.keys.by_token(key or "", request.state.address)
-        admission = request.state.admission = Admission(caller, services.usage)
+        admission = Admission(caller, services.usage)
+        request.state.admission = admission
         await admission.request()
     check_scope(request, Scope.GENERATE)
     return admission
@@ -71,7 +73,8 @@ def check_scope(request: Request, scope: Scope, is_open_without_operators: bool 
 
     `is_open_without_operators` allows everybody while the service has neither keys nor an operators' token.
     """
-    caller, keys = cast(Admission, request.state.admission).caller, cast(KeyRing, request.app.state.services.keys)
+    caller = cast(Admission, request.state.admission).caller
+    keys = cast(KeyRing, request.app.state.services.keys)
     if caller.may(scope) or (is_open_without_operators and not keys.has_operators):
         return
     if not keys.has_operators:

@@ -1,4 +1,7 @@
-"""Translates exceptions of FastAPI and Starlette into errors of ours, which the middleware answers with problems."""
+"""Translates exceptions of FastAPI and Starlette into the service's own errors.
+
+`slimseq.app.http.middleware` answers with the problem of the error.
+"""
 
 from typing import Any
 
@@ -15,15 +18,15 @@ from slimseq.models_store.errors import SlimseqError
 
 
 def translate_exceptions(app: FastAPI) -> None:
-    async def raise_ours(request: Request, error: Any) -> Response:
+    async def raise_own_error(request: Request, error: Any) -> Response:
         raise translated(request, error) from error
 
     for kind in (RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, raise_ours)
+        app.add_exception_handler(kind, raise_own_error)
 
 
 def translated(request: Request, error: RequestValidationError | HTTPException) -> SlimseqError:
-    """Returns the error of ours that says what an exception of FastAPI or Starlette means for a request."""
+    """Returns the service's error that says what an exception of FastAPI or Starlette means for a request."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -40,7 +43,10 @@ def translated(request: Request, error: RequestValidationError | HTTPException) 
 
 
 def _allowed(request: Request, error: HTTPException) -> str:
-    """Returns all methods of a path. Starlette names only those of one of the path's routes."""
-    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
+    """Returns all methods of a path. A path may have several routes, and Starlette names the methods of one of them."""
+    paths = request.app.openapi()["paths"]
+    template = getattr(request.scope.get("route"), "path", "")
     documented = paths.get(request.scope["path"]) or paths.get(template, {})
-    return ", ".join(method.upper() for method in documented) or (error.headers or {}).get("Allow", "other methods")
+    if documented:
+        return ", ".join(method.upper() for method in documented)
+    return (error.headers or {}).get("Allow", "other methods")

@@ -1,4 +1,4 @@
-"""The one layer of ours around the router: what holds for every request, whatever its route.
+"""The layer around the router: what holds for every request, whatever its route.
 
 A request passes these steps:
 
@@ -57,7 +57,9 @@ OPEN_PATHS = PROBES | {
 }
 OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
+# The request ids that are taken over from a client's header. Others are replaced by a random one.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
+REQUEST_ID_BITS = 128
 # Added to responses that do not set them. The page and its assets set their own.
 SECURITY_HEADERS = {
     # Responses hold texts of users, or are true only for a moment.
@@ -77,7 +79,7 @@ class Exchange:
 
     Attributes:
         scope: the ASGI scope, as the server made it.
-        routed: the scope that the router gets.
+        routed: the scope that the router gets: a HEAD request becomes a GET request.
         state: values that other parts of the service set or read: `admission`, `address`, `problem`; and of
             `slimseq.app.http.protocol`, `has_arrived` (the body is complete) and `left` (a future that ends when the
             client disconnects).
@@ -89,7 +91,7 @@ class Exchange:
         media_type: content type of the response.
         is_complete: whether the last part of the response was sent.
         address: IP address of the client, empty if it is unknown.
-        identifier: the request id: that of the client, or a new one.
+        identifier: the request id: from the client's header `X-Request-ID`, or a new one.
     """
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -99,16 +101,21 @@ class Exchange:
         self.state = scope.setdefault("state", {})
         # Of a repeated header the first counts. `dict` keeps the last one, hence `reversed`.
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        client_identifier = self.headers.get(b"x-request-id", b"")
+        if REQUEST_ID.fullmatch(client_identifier):
+            self.identifier = client_identifier.decode()
+        else:
+            self.identifier = f"{random.getrandbits(REQUEST_ID_BITS):032x}"
         self.started = time.perf_counter()
         self.mounted_at = len(scope.get("root_path", ""))
         self.method = scope["method"] if scope["method"] in METHOD_LABELS else "other"
         self.status = CLIENT_CLOSED
         self.media_type = ""
         self.is_complete = False
-        self.address = self.state["address"] = scope["client"][0] if scope.get("client") else ""
+        # A client is an address and a port.
+        self.address = scope["client"][0] if scope.get("client") else ""
+        self.state["address"] = self.address
         self._send = send
-        offered = REQUEST_ID.fullmatch(self.headers.get(b"x-request-id", b""))
-        self.identifier = offered[0].decode() if offered else f"{random.getrandbits(128):032x}"
 
     @property
     def has_started(self) -> bool:
@@ -118,14 +125,14 @@ class Exchange:
         return self.headers.get(name, b"").decode("latin-1")
 
     async def send(self, message: Message) -> None:
-        """Sends a part of the response, its headers with those of every response."""
+        """Sends a part of the response. Adds to the response's headers the security headers and the request id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = dict(message["headers"])
-            self.media_type = own.get(b"content-type", b"").decode("latin-1")
+            set_by_route = dict(message["headers"])
+            self.media_type = set_by_route.get(b"content-type", b"").decode("latin-1")
             added: Iterable[tuple[bytes, bytes]] = SECURITY_HEADERS.items()
-            if not own.keys().isdisjoint(SECURITY_HEADERS):
-                added = [header for header in added if header[0] not in own]
+            if not set_by_route.keys().isdisjoint(SECURITY_HEADERS):
+                added = [(name, value) for name, value in added if name not in set_by_route]
             identifier = (b"x-request-id", self.identifier.encode())
             message = {**message, "headers": [*message["headers"], *added, identifier]}
         elif not message.get("more_body", False):
@@ -135,7 +142,7 @@ class Exchange:
         await self._send(message)
 
     def release(self) -> None:
-        """Ends the request for the limits of its key. The route may have found the key in the body."""
+        """Ends the request for the limits of its key. The key is from the header, or the route found it in the body."""
         admission: Admission | None = self.state.get("admission")
         if admission is not None:
             admission.release()
@@ -198,8 +205,10 @@ class ServiceMiddleware:
     async def _end_cancelled(self, exchange: Exchange, receive: Receive) -> bool:
         """Ends a request that the server cancels, since the grace period of a shutdown is over.
 
-        A response that has not started becomes a problem, a stream of events gets a last event. Returns False for
-        other responses: they are complete, or cannot be completed.
+        A response that has not started becomes a problem, and a stream of events gets a last event with the problem.
+
+        Returns:
+            Whether the response has an end now. False for other responses: they are complete, or cannot be completed.
         """
         if exchange.has_started:
             is_stream = exchange.media_type.startswith(EventSourceResponse.media_type)
@@ -218,17 +227,23 @@ class ServiceMiddleware:
 
     async def _admit_and_run(self, exchange: Exchange, receive: Receive) -> None:
         """Checks a request before its body is read, counts it against the limits of its key, and runs it."""
-        path, caller = exchange.scope["path"], NOBODY
+        path = exchange.scope["path"]
         if self.hosts and path not in PROBES:
             self.hosts.check(exchange.header(b"host"))
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
-            site, origin, host = map(exchange.header, (b"sec-fetch-site", b"origin", b"host"))
+            site = exchange.header(b"sec-fetch-site")
+            origin = exchange.header(b"origin")
+            host = exchange.header(b"host")
             check_site(exchange.scope["method"], site, origin, host, self.origins)
+
+        caller = NOBODY
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             caller = self.keys.by_header(exchange.header(b"authorization"), exchange.address)
             if caller is NOBODY and path not in self.key_in_body:
                 raise Unauthenticated
-        admission = exchange.state["admission"] = Admission(caller, self.usage)
+
+        admission = Admission(caller, self.usage)
+        exchange.state["admission"] = admission
         try:
             await admission.request()
             if exchange.scope["method"] in METHODS_WITH_BODY:
@@ -243,22 +258,25 @@ class ServiceMiddleware:
 
         A client that disconnects cancels its route, and with it the queued work of its request.
         """
-        path, state = exchange.scope["path"], exchange.state
-        pieces = await self.bodies.read(path, exchange.headers, receive, has_arrived="has_arrived" in state)
+        state = exchange.state
+        has_arrived = "has_arrived" in state
+        pieces = await self.bodies.read(exchange.scope["path"], exchange.headers, receive, has_arrived=has_arrived)
         if pieces is None:
+            # The client has left before the end of the body.
             return
-        length = sum(map(len, pieces))
+        body_bytes = sum(map(len, pieces))
         unread = deque(pieces)
         # The queue alone holds the pieces, so that a piece is freed once the route has it.
         del pieces
         running = asyncio.current_task()
-        is_over = has_left = False
+        is_over = False
+        is_cancelled_here = False
 
         def cancel_route(_: object) -> None:
-            nonlocal has_left
+            nonlocal is_cancelled_here
             # The server also reports a disconnect after a complete response. Then the route goes on to its end.
             if running and not is_over and not exchange.is_complete:
-                has_left = True
+                is_cancelled_here = True
                 running.cancel()
 
         async def receive_piece() -> Message:
@@ -277,24 +295,23 @@ class ServiceMiddleware:
         try:
             await self.app(exchange.scope, receive_piece, exchange.send)
         except asyncio.CancelledError:
-            # The cancellation ends here if it was that of `cancel_route`. `uncancel` returns how many others there are,
-            # such as that of a shutdown, which goes on.
-            if not has_left or not running or running.uncancel():
+            if not is_cancelled_here or not running:
+                raise
+            # The cancellation by `cancel_route` ends here. Another one, such as by a shutdown, goes on.
+            other_cancellations = running.uncancel()
+            if other_cancellations:
                 raise
         finally:
             is_over = True
             left.remove_done_callback(cancel_route)
             left.cancel()
-            self.bodies.release(length)
+            self.bodies.release(body_bytes)
 
     def _record(self, exchange: Exchange, span: Span | None) -> None:
         """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
         seconds = time.perf_counter() - exchange.started
         scope, state, status = exchange.scope, exchange.state, exchange.status
-        if found := exchange.routed.get("route"):
-            route = exchange.routed.get("root_path", "")[exchange.mounted_at :] + found.path
-        else:
-            route = scope["path"] if scope["path"] in self.paths else "unmatched"
+        route = self._route_label(exchange)
         problem = state.get("problem")
         self.metrics.request_ended(exchange.method, route, status, seconds, problem)
         if span:
@@ -317,8 +334,18 @@ class ServiceMiddleware:
             fields["problem"] = problem
         logger.log(level, REQUEST, extra=fields)
 
+    def _route_label(self, exchange: Exchange) -> str:
+        """Returns the template of the route that ran, such as `/variants/{task}/{variant}`."""
+        route = exchange.routed.get("route")
+        if route is not None:
+            # The router appends to `root_path` the paths of mounted applications.
+            mounted_path: str = exchange.routed.get("root_path", "")[exchange.mounted_at :]
+            return mounted_path + str(route.path)
+        path: str = exchange.scope["path"]
+        return path if path in self.paths else "unmatched"
+
 
 async def _disconnect(receive: Receive) -> None:
-    """Waits for the disconnect of a client, if the server is not that of `slimseq.app.http.protocol`."""
+    """Waits until the client disconnects. For servers of tests, whose protocol makes no future `left`."""
     while (await receive())["type"] != "http.disconnect":
         pass

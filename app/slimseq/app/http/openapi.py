@@ -22,7 +22,7 @@ TAGS = {
     "experiments": "Split traffic between variants, and judge their outputs.",
     "operation": "For operators and their monitoring.",
 }
-# Statuses of errors that any request may get, since of every request the connection and the query are checked.
+# Statuses of errors that any request may get: the service checks the connection and the query of every request.
 ALWAYS = (400, 408, 422, 431, 500, 503)
 # Statuses of errors of every POST: its body is read within limits, even if the route takes none.
 POSTED = (413, 415, 429)
@@ -61,7 +61,8 @@ def complete_openapi(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> None:
     components = document["components"]
-    schemas = components["schemas"] = dict(sorted(components["schemas"].items()))
+    schemas = dict(sorted(components["schemas"].items()))
+    components["schemas"] = schemas
     # The schemas of FastAPI's own errors, which the service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

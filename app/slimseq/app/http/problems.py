@@ -72,14 +72,18 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
 
 
 def problem_type(error: SlimseqError) -> ProblemType:
-    """Returns the row of the table for an error: that of its class, else of the nearest base class."""
-    return next(PROBLEM_TYPES[kind] for kind in type(error).__mro__ if kind in PROBLEM_TYPES)
+    """Returns the row of the table for an error: of its class, else of the nearest base class in the table."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEM_TYPES:
+            return PROBLEM_TYPES[kind]
+    raise KeyError(type(error))
 
 
 def meaning(error: type[SlimseqError]) -> str:
-    """Returns when a problem occurs: the first paragraph of the error class, without its "Raised"."""
-    paragraph = " ".join((error.__doc__ or "").split("\n\n")[0].split()).removeprefix("Raised ")
-    return paragraph[:1].upper() + paragraph[1:]
+    """Returns when a problem occurs: the first paragraph of the error's docstring, without the word "Raised"."""
+    first_paragraph = (error.__doc__ or "").split("\n\n")[0]
+    on_one_line = " ".join(first_paragraph.split()).removeprefix("Raised ")
+    return on_one_line[:1].upper() + on_one_line[1:]
 
 
 def problem_of(error: SlimseqError) -> Problem:
@@ -123,10 +127,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Iterable[str] = ()) -> str:
     """Returns which fields are wrong and how, from pydantic's list of errors.
 
-    Of an unknown field it says what the client may have meant: a field of the type `body`, or a parameter of the
+    For an unknown field it says what the client may have meant: a field of the type `body`, or a parameter of the
     `query` that was sent in the body.
     """
-    # Equal texts, such as those of the members of a union, are said once.
+    # Members of a union may have equal texts. As keys, they are there once.
     described = {f"{_place(error['loc'])}{_message(error)}": error for error in errors}
     hints = [_hint(error, body, query) for error in list(described.values())[:MAX_SHOWN_ERRORS]]
     shown = [text + meant for text, (meant, _) in zip(described, hints, strict=False)]
@@ -138,9 +142,10 @@ def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Itera
 
 def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[str, str]:
     """Returns what an unknown field may have meant, and which fields there are. Both are empty for other errors."""
-    *place, name = [part for part in error["loc"] if isinstance(part, str)] or [""]
     if error["type"] != "extra_forbidden":
         return "", ""
+    # Numbers in a location are indices of lists.
+    *place, name = [part for part in error["loc"] if isinstance(part, str)] or [""]
     fields = field_names(body, place[1:])
     parameters = [each for each in query if place == ["body"] and each not in fields]
     matches = get_close_matches(name[:MAX_SHOWN_CHARACTERS], [*parameters, *fields], 1)
@@ -153,7 +158,10 @@ def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[st
 def field_names(annotation: Any, place: Sequence[str]) -> list[str]:
     """Returns the names of the fields at a place of a type: a model, or a union or list of them."""
     if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
-        return [name for each in get_args(annotation) for name in field_names(each, place)]
+        names = []
+        for member in get_args(annotation):
+            names += field_names(member, place)
+        return names
     if not place:
         return list(annotation.model_fields)
     field = annotation.model_fields.get(place[0])
@@ -165,7 +173,8 @@ def _place(location: Sequence[str | int]) -> str:
     first, *rest = location or ("",)
     if first not in ("body", *PARAMETERS):
         rest = [first, *rest]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in rest).removeprefix(".")
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in rest]
+    path = "".join(parts).removeprefix(".")
     kind = f"{first} parameter " if first in PARAMETERS else ""
     return f"{kind}{path}: " if path else ""
 
@@ -175,16 +184,20 @@ def _shortened(name: str) -> str:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
+    kind = error["type"]
+    given = error.get("input")
+    context = error.get("ctx", {})
     if kind == "missing" and tuple(error["loc"]) == ("body",):
         return "a JSON body is required"
     if kind in MESSAGES:
         return MESSAGES[kind]
     if kind == "too_short":
         needed = f"needs at least {context['min_length']}, not {context['actual_length']}"
-        place = error["loc"]
-        # A list with commas between its entries is one value of the query.
-        return f"{needed}; repeat it: {place[1]}=…&{place[1]}=…" if place[0] == "query" else needed
+        if error["loc"][0] != "query":
+            return needed
+        # A client may have sent one value with commas.
+        name = error["loc"][1]
+        return f"{needed}; repeat it: {name}=…&{name}=…"
     if kind == "too_long":
         return f"takes at most {context['max_length']}, not {context['actual_length']}"
     message = re.sub(r"^(Value error, |Input |String |List )", "", str(error["msg"]))

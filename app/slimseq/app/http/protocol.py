@@ -88,7 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._shared.log("too many connections: one is rejected", self.client)
             self._refuse(TooManyConnections(self._limits.connections))
             return
-        self._progressed()
+        self._note_progress()
         self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,9 +131,9 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._ignores_data or self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Writes data, the head of a response in one piece with what follows it in the same turn of the event loop.
+        """Writes data. Two writes in the same turn of the event loop, such as a head and its body, become one.
 
-        Each write is a system call, after which the event loop waits for the interpreter.
+        Each write to the transport is a system call, after which the event loop waits for the interpreter.
         """
         if self._held:
             self._write_held(data)
@@ -142,7 +142,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._write_held)
 
     def _write_held(self, following: bytes = b"") -> None:
-        data, self._held = self._held + following, b""
+        data = self._held + following
+        self._held = b""
         # uvloop does not allow to write to a connection that was dropped.
         if data and not self.transport.is_closing():
             self.transport.write(data)
@@ -161,7 +162,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ignores_data = True
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-        self._progressed()
+        self._note_progress()
         self.flow.resume_reading()
 
     # Data
@@ -182,13 +183,13 @@ class LimitedProtocol(HttpToolsProtocol):
     def _receive_body(self, data: bytes) -> None:
         self._bytes_beside_body += len(data)
         self._parse(data)
-        self._progressed()
-        # `on_body` sets the number to 0. It grows while there are only extensions of chunks, or trailers.
+        self._note_progress()
+        # `on_body` sets `_bytes_beside_body` to 0. It grows while there are only extensions of chunks, or trailers.
         if self._bytes_beside_body > self._limits.header_bytes and not self._is_in_head:
             self._head_is_too_large()
 
     def _receive_head(self, data: bytes) -> None:
-        """Parses data up to the limit of a head, and the rest if the head was complete before."""
+        """Parses data up to the limit of a head, and the rest only if the head was complete within the limit."""
         complete_before = self._complete_heads
         allowed_bytes = self._limits.header_bytes - self._head_bytes
         self._parse(data[:allowed_bytes])
@@ -201,7 +202,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if len(data) > allowed_bytes:
             self._parse(data[allowed_bytes:])
-        self._progressed()
+        self._note_progress()
 
     def _parse(self, data: bytes) -> None:
         if self._ignores_data:
@@ -209,15 +210,18 @@ class LimitedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # There are no upgrades: this was an ordinary request.
-            self._parse(data[upgrade.args[0] :])
+            # The service upgrades no connection: this was an ordinary request. The next one may follow it.
+            parsed_bytes = upgrade.args[0]
+            self._parse(data[parsed_bytes:])
         except httptools.HttpParserError as error:
-            cause = error.__context__
             self._shared.log("request is not HTTP", self.client)
-            self._refuse(MalformedRequest(f": {cause}" if isinstance(cause, WrongHead) else ""))
+            # The parser raises its own error for the `WrongHead` of `on_headers_complete`.
+            cause = error.__context__
+            reason = f": {cause}" if isinstance(cause, WrongHead) else ""
+            self._refuse(MalformedRequest(reason))
 
     def on_headers_complete(self) -> None:
-        """Starts the application. A response that starts before the end of the request closes the connection."""
+        """Checks the head, and starts the application."""
         version = self.parser.get_http_version()
         fault = find_fault(version, self.headers)
         if fault is not None:
@@ -228,16 +232,21 @@ class LimitedProtocol(HttpToolsProtocol):
         if version == "1.0":
             self.expect_100_continue = False
         super().on_headers_complete()
+
         # uvicorn's cycle (of a request and its response) writes through this class, in place of the transport.
         self.cycle.transport = cast(asyncio.Transport, self)
         # For `slimseq.app.http.middleware`, which then needs no task that waits for a disconnect.
         self.scope["state"]["left"] = self.loop.create_future()
+
         # Trailers, which may come later, must not become headers: a proxy does not check them.
         self.headers = []
         self._is_in_head = False
         self._complete_heads += 1
-        self._head_bytes = self._bytes_beside_body = 0
+        self._head_bytes = 0
+        self._bytes_beside_body = 0
         self._cancel_timer()
+
+        # A response that starts before the end of its request closes the connection. `on_message_complete` undoes this.
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
@@ -260,20 +269,23 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self.idle_since = time.monotonic()
         if not self.transport.is_closing():
-            self._progressed()
+            self._note_progress()
 
     # Limits
 
-    def _progressed(self) -> None:
+    def _note_progress(self) -> None:
         """Notes that the client has done something, and whether the connection now waits for the client.
 
-        It waits for a request, or for the client to read a response. The order of `waiting` is that of these notes.
+        A connection waits for a request, or for the client to read a response. `Connections.waiting` has the waiting
+        connections in the order of their last progress.
         """
-        waiting, cycle = self._shared.waiting, self.cycle
+        waiting = self._shared.waiting
         waiting.pop(self, None)
-        is_received = self._is_in_head or bool(self.pipeline)
-        is_answering = cycle is not None and not cycle.response_complete and is_received
-        if (self._stall_timer is not None or not is_answering) and self in self._shared.open:
+        has_open_response = self.cycle is not None and not self.cycle.response_complete
+        has_whole_request = self._is_in_head or bool(self.pipeline)
+        waits_for_request = not (has_open_response and has_whole_request)
+        waits_for_reading = self._stall_timer is not None
+        if (waits_for_request or waits_for_reading) and self in self._shared.open:
             waiting[self] = None
 
     def _head_is_late(self) -> None:
@@ -290,23 +302,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(HeadersTooLarge(self._limits.header_bytes))
 
     def _refuse(self, error: SlimseqError) -> None:
-        """Answers what arrives with an error and closes the connection, after the response to an earlier request."""
+        """Answers with an error and closes the connection. A response to an earlier request is completed first."""
         current = self.cycle
         self._ignores_data = True
         self._cancel_timer()
         if current is not None and not current.response_complete:
             if self._is_in_head:
+                # Only the response to the earlier request is sent. The connection closes after it.
                 current.keep_alive = False
                 return
-            # The request is malformed. Its application sees a disconnect.
+            # The request that is being answered is itself malformed. Its application sees a disconnect.
             current.disconnected = True
             current.message_event.set()
             self._report_leave()
             if current.response_started or self.pipeline:
                 self.transport.abort()
                 return
-        # In a context of its own, as each request, so that the request id stays in there.
-        self.write(contextvars.copy_context().run(raw_response, error))
+        # `raw_response` sets the request id. In a context of its own it does not change the id of other requests.
+        context = contextvars.copy_context()
+        self.write(context.run(raw_response, error))
         self.close()
 
     # Stalls
@@ -322,14 +336,15 @@ class LimitedProtocol(HttpToolsProtocol):
             # The client has not read the rest.
             self._expect_reading()
         else:
-            self._progressed()
+            self._note_progress()
 
     def _expect_reading(self) -> None:
+        """Gives the client `stall_seconds` to read what was written."""
         if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
-        self._progressed()
+            self._stall_timer = self.loop.call_later(self._limits.stall_seconds, self._end_stall)
+        self._note_progress()
 
-    def _is_stalled(self) -> None:
+    def _end_stall(self) -> None:
         self._shared.log("client does not read its response", self.client)
         self.transport.abort()
 
@@ -347,9 +362,10 @@ class LimitedProtocol(HttpToolsProtocol):
 def find_fault(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """Returns what is wrong with a head that the parser accepts, for an error text. None if nothing is.
 
-    A request has a Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came with
-    HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE_HEADERS`
-    (RFC 9110, 5.3): a proxy could check another one.
+    - At most one header of each of `SINGLE_HEADERS` (RFC 9110, 5.3): a proxy in front could check another one.
+    - One Host header with one host (RFC 9112, 3.2). HTTP/1.0 may leave it out.
+    - No transfer coding but `chunked`, which came with HTTP/1.1 (RFC 9112, 6.1): a proxy could see another end of the
+      body.
     """
     given = dict(headers)
     if len(given) < len(headers):
@@ -365,4 +381,6 @@ def find_fault(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | No
             return "its Transfer-Encoding is not supported"
     if b"host" not in given and version != "1.0":
         return "it has no Host header"
-    return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
+    if version not in ("1.1", "1.0"):
+        return f"HTTP/{version} is not supported"
+    return None

@@ -19,7 +19,9 @@ REDIS_SECONDS = 0.5
 AWAY_SECONDS = 5.0
 # When a client should retry after too many requests at once: any of them may end soon.
 BUSY_SECONDS = 1
-MINUTE, DAY = 60, 24 * 60 * 60  # In seconds.
+# Periods in seconds.
+MINUTE = 60
+DAY = 24 * 60 * 60
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +126,8 @@ class UsageCounter:
             use_before = window.use if number == window.number + 1 else 0
             window = Window(number, use_before, use=0)
         seconds_left = period - clock_seconds % period
-        if int(window.use_before * seconds_left / period) + window.use + cost > most:
+        use_of_window_before = int(window.use_before * seconds_left / period)
+        if use_of_window_before + window.use + cost > most:
             if window.use_before == 0:
                 return max(1, seconds_left)
             # The share of `use_before` that counts falls with the time: by one use in `period / use_before` seconds.

@@ -39,16 +39,17 @@ WHOLE_PATHS = ("path", "store")
 LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
 # Number of attributes of every record, which come before those of `extra`.
 OWN_COUNT = len(vars(logging.makeLogRecord({})))
-# Attributes that are no fields: those of every record, those that formatters add, and uvicorn's message with colours.
+# Attributes of records that are no fields of a line. Every record has the first ones, formatters add `message` and
+# `asctime`, and uvicorn adds its message with colours.
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 # Types whose values need no escape.
 PLAIN = (int, float, bool, type(None))
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record with its `extra` fields as one line of JSON, and paths below `folders` without these.
+    """Writes a record with its `extra` fields as one line: JSON, or for people the time, the message and the fields.
 
-    `is_json` is False for people, who read the time, the message and the fields.
+    Paths below one of the `folders` are shown without the folder.
     """
 
     def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
@@ -70,14 +71,20 @@ class LineFormatter(logging.Formatter):
             line["request_id"] = identifier
         # The attributes of `extra` come last.
         for name, value in islice(vars(record).items(), OWN_COUNT, None):
-            if name not in OWN_ATTRIBUTES:
-                is_traceback = name == "trace"  # of another process
-                line[name] = self._traceback(value) if is_traceback else self._shown(value, name in WHOLE_PATHS)
+            if name in OWN_ATTRIBUTES:
+                continue
+            if name == "trace":
+                # The traceback of another process.
+                line[name] = self._traceback(value)
+            else:
+                line[name] = self._shown(value, name in WHOLE_PATHS)
         if record.exc_info:
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
             line["stack_info"] = self._traceback(record.stack_info)
-        return to_json(line, inf_nan_mode="constants").decode() if self._is_json else for_people(record, line)
+        if self._is_json:
+            return to_json(line, inf_nan_mode="constants").decode()
+        return for_people(record, line)
 
     def _shown(self, value: Any, is_path: bool = False) -> Any:
         if isinstance(value, PLAIN):
@@ -107,8 +114,9 @@ class LineFormatter(logging.Formatter):
 def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
     """Returns a line for a terminal: time, level unless it is INFO, message, and fields."""
     level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-    shown = [f"{name}={value}" for name, value in line.items() if name not in LEFT_OUT]
-    return f"{datetime.fromtimestamp(record.created):%H:%M:%S} {level}{' '.join([line['message'], *shown])}"
+    time = f"{datetime.fromtimestamp(record.created):%H:%M:%S}"
+    fields = [f"{name}={value}" for name, value in line.items() if name not in LEFT_OUT]
+    return f"{time} {level}{' '.join([line['message'], *fields])}"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -140,7 +148,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         with self.lock or contextlib.nullcontext():
-            lines, self._lines = self._lines, []
+            lines = self._lines
+            self._lines = []
             if lines:
                 self.stream.write("".join(lines))
                 self.stream.flush()

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy
 from prometheus_client import (
@@ -122,11 +122,12 @@ class ServiceMetrics:
 
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
-        # Metrics by their labels, since prometheus_client's own lookup takes longer than an increment: of requests by
-        # method, route and status; of generations and of kinds of warnings by task and variant.
+        # Metrics by their labels, since prometheus_client's own lookup takes longer than an increment. Metrics of
+        # requests: by method, route and status. Metrics of generations, and of kinds of warnings (warnings, repairs):
+        # by task and variant.
         self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_generations: dict[tuple[Task, str], tuple[list[Histogram], list[Counter]]] = {}
-        self._of_kinds: dict[tuple[Task, str], list[dict[str, Counter]]] = {}
+        self._of_kinds: dict[tuple[Task, str], tuple[dict[str, Counter], dict[str, Counter]]] = {}
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
@@ -158,14 +159,18 @@ class ServiceMetrics:
         """Counts warnings and repairs of an answer. The first answer begins all series, even without any warning."""
         key = (task, variant)
         if key not in self._of_kinds:
-            counters = self._warnings, self._repairs
-            self._of_kinds[key] = [{kind: each.labels(*key, kind) for kind in WARNING_KINDS} for each in counters]
-        for counts, kinds in zip(self._of_kinds[key], (warned, repaired), strict=True):
-            for kind in kinds:
-                counts[kind].inc()
+            self._of_kinds[key] = (
+                {kind: self._warnings.labels(*key, kind) for kind in WARNING_KINDS},
+                {kind: self._repairs.labels(*key, kind) for kind in WARNING_KINDS},
+            )
+        warnings, repairs = self._of_kinds[key]
+        for kind in warned:
+            warnings[kind].inc()
+        for kind in repaired:
+            repairs[kind].inc()
 
     def row_counters(self, task: Task, variant: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
-        """Returns what counts the rows of a batch or step, and the tokens of an output of greedy search over steps."""
+        """Returns two functions: one counts the rows of a batch or step, one the mean tokens of an output's steps."""
         return self._batch_rows.labels(task, variant).observe, self._accepted.labels(task, variant).observe
 
     def variant_loaded(
@@ -262,26 +267,34 @@ class LatencyReport(BaseModel):
     latencies: list[VariantLatency] = Field(description="One entry for each variant with requests in the window.")
 
 
+class _Measurement(NamedTuple):
+    """The durations of one request in milliseconds: in the queue, of inference, and in total. `at` is its end."""
+
+    at: float
+    phases_ms: tuple[float, float, float]
+
+
 class LatencyWindow:
-    """The measurements of the last seconds, at most `MAX_KEPT` for each variant. Used from the event loop."""
+    """The measurements of the last `seconds`, at most `MAX_KEPT` for each variant. Used from the event loop."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._measured: dict[tuple[Task, str], deque[tuple[float, tuple[float, float, float]]]] = {}
+        self._measured: dict[tuple[Task, str], deque[_Measurement]] = {}
 
     def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
         measured = self._measured.setdefault((task, variant), deque(maxlen=MAX_KEPT))
-        measured.append((self._clock(), (queue_ms, inference_ms, total_ms)))
+        measured.append(_Measurement(self._clock(), (queue_ms, inference_ms, total_ms)))
 
     def report(self, task: Task | None = None, variant: str | None = None) -> LatencyReport:
         since = self._clock() - self._seconds
         latencies = []
-        for key, measured in sorted(self._measured.items()):
-            while measured and measured[0][0] < since:
+        for (measured_task, measured_variant), measured in sorted(self._measured.items()):
+            while measured and measured[0].at < since:
                 measured.popleft()
-            if measured and task in (None, key[0]) and variant in (None, key[1]):
-                latencies.append(_latency(*key, [times for _, times in measured]))
+            is_requested = task in (None, measured_task) and variant in (None, measured_variant)
+            if measured and is_requested:
+                latencies.append(_latency(measured_task, measured_variant, [each.phases_ms for each in measured]))
         return LatencyReport(window_seconds=self._seconds, latencies=latencies)
 
 

@@ -4,7 +4,13 @@ import asyncio
 import gc
 from collections.abc import Callable
 
-from slimseq.evaluation.host import M_TRIM_THRESHOLD, available_cores, set_malloc_option, trim_memory
+from slimseq.evaluation.host import (
+    M_TRIM_THRESHOLD,
+    available_cores,
+    resident_bytes,
+    set_malloc_option,
+    trim_memory,
+)
 
 # Option numbers of glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
@@ -18,6 +24,9 @@ THRESHOLD_BYTES = 16 * 2**20
 # Interval of trims. A trim of a few hundred megabytes takes 3 to 25 ms and blocks threads that allocate, and the next
 # request has to allocate again.
 TRIM_SECONDS = 10.0
+# Growth of the process since the last trim after which an idle service trims again. Bodies of requests that lease no
+# variant, such as evaluations and requests that are refused, left 40 MB.
+GROWN_BYTES = 8 * 2**20
 # Allocations between two collections of the youngest objects; 700 is the default. A request makes thousands of objects,
 # most of which are freed without a collection.
 YOUNG_OBJECTS = 10_000
@@ -45,16 +54,21 @@ def bound_heaps(arenas: int = MAX_ARENAS) -> None:
 
 
 async def keep_trimming(idle_seconds: Callable[[], float], interval_seconds: float = TRIM_SECONDS) -> None:
-    """Returns freed memory to the system at intervals while there are requests, and after the last one.
+    """Returns freed memory to the system at intervals while there are requests, after the last one, and after growth.
 
     The C library keeps freed memory for later allocations. After long texts this can exceed the memory of the models.
-    `idle_seconds` returns the seconds since the last request, 0 while there is one.
+    `idle_seconds` returns the seconds since the last request for a variant, 0 while there is one. Other requests take
+    little memory, or let the process grow.
     """
+    trimmed_bytes = resident_bytes()
     while True:
         await asyncio.sleep(interval_seconds)
         # Twice, because a check may be a little late.
-        if idle_seconds() < 2 * interval_seconds:
+        has_served = idle_seconds() < 2 * interval_seconds
+        has_grown = resident_bytes() > trimmed_bytes + GROWN_BYTES
+        if has_served or has_grown:
             await asyncio.to_thread(trim_memory)
+            trimmed_bytes = resident_bytes()
 
 
 def collect_when_idle() -> None:

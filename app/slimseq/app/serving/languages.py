@@ -1,7 +1,7 @@
 """The language pairs that the served variants translate, and the detection of a text's language.
 
-The APIs of other services (`slimseq.app.dialects`) and the list of variants use it. A request of ours with a language
-that no variant knows is refused by `slimseq.app.serving.selection.chooser`.
+The APIs of other services (`slimseq.app.dialects`) and the list of variants use it. A request of the
+service's own API with a language that no variant knows is refused by `slimseq.app.serving.selection.chooser`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ SURE_CHARACTERS = 20
 # "No broken links found" for Danish, without any doubt.
 FOREIGN_CHARACTERS = 100
 
-# The sources and the targets of a variant.
+# The codes of the languages that a variant translates from, and of those that it translates into.
 Spoken = tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -73,16 +73,18 @@ class Languages:
         Raises:
             UnsupportedLanguages: nothing translates from one to the other. The text is that of LibreTranslate.
         """
-        served = self._served(source), self._served(target)
-        if served not in self.pairs() and served[1] not in self.chained().get(served[0], ()):
+        source, target = self._served(source), self._served(target)
+        is_direct = (source, target) in self.pairs()
+        if not is_direct and target not in self.chained().get(source, ()):
             raise UnsupportedLanguages(
-                f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
-                f"{language_name(served[0])} ({served[0]})"
+                f"{language_name(target)} ({target}) is not available as a target language from "
+                f"{language_name(source)} ({source})"
             )
-        return served
+        return source, target
 
     def _served(self, language: str) -> str:
-        code = find_language(language, {code: code for spoken in self._spoken() for code in chain(*spoken)})
+        codes = {code: code for spoken in self._spoken() for code in chain(*spoken)}
+        code = find_language(language, codes)
         if code is None:
             raise UnsupportedLanguages(f"{language} is not supported")
         return code
@@ -98,13 +100,16 @@ class Languages:
         """
         detected = self.detect(text)
         served_target = self._served(target)
-        sources = [pair[0] for pair in self.pairs() if pair[1] == served_target]
-        sources += [source for source, targets in self.chained().items() if served_target in targets]
+        sources = [each for each, reached in self.pairs() if reached == served_target]
+        sources += [each for each, reached in self.chained().items() if served_target in reached]
         is_sure = detected.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
         if not sources or detected.language in sources or is_sure:
             return detected
-        among_sources = detect_language(text[:DETECTED_CHARACTERS], LanguageDetection(allowed=detector_codes(sources)))
-        return Detected(short_code(among_sources.language), 0.0) if among_sources.language else detected
+        allowed = LanguageDetection(allowed=detector_codes(sources))
+        among_sources = detect_language(text[:DETECTED_CHARACTERS], allowed)
+        if among_sources.language:
+            return Detected(short_code(among_sources.language), 0.0)
+        return detected
 
     def detect(self, text: str) -> Detected:
         """Returns the language of a text.

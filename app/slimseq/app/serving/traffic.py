@@ -22,12 +22,17 @@ from slimseq.models_store.manifest import Task
 
 # What is counted: experiment, arm, and `RESPONSES` or `ERRORS`.
 Counted = tuple[str, str, int]
-RESPONSES, ERRORS = 0, -1
+RESPONSES = 0
+ERRORS = -1
+# What an id names.
 Kind = Literal["response", "comparison"]
 # Random bits of an id, so that no two are equal: with 72 bits, not even after years of traffic. They are no secret.
 NONCE_BITS = 72
-# Hexadecimal digits of an artifact's digest and of a unit's.
-DIGEST_DIGITS, UNIT_DIGITS = 12, 16
+# Hexadecimal digits that are kept of the digest of an artifact, and of the digest of a unit.
+DIGEST_DIGITS = 12
+UNIT_DIGITS = 16
+# Hexadecimal digits of a hash that a float holds exactly.
+FLOAT_DIGITS = 13
 # Separates the fields of an id. No name of a variant has this character.
 _SEPARATOR = "~"
 _LETTERS = {Task.SUMMARIZATION: "s", Task.TRANSLATION: "t"}
@@ -35,7 +40,7 @@ _TASKS = {letter: task for task, letter in _LETTERS.items()}
 
 
 class Answered(NamedTuple):
-    """A variant that answered, and the digest of its artifact, in an id only its first digits."""
+    """A variant that answered, and the digest of its artifact. An id has only the first digits of the digest."""
 
     variant: str
     digest: str
@@ -44,7 +49,8 @@ class Answered(NamedTuple):
 class Judgeable(NamedTuple):
     """What an id says: the variants that answered, and the experiment if one of them is an arm of it.
 
-    `unit` is a digest of the unit that the answer is for. `nonce` differs in each id, whose key it is in the database.
+    `unit` is a digest of the unit that the answer is for. `nonce` differs in each id. The database stores a judgement
+    under the nonce.
     """
 
     task: Task
@@ -95,7 +101,8 @@ class ResponseIds:
         unit: str | None = None,
     ) -> str:
         """Returns a new id. The arguments are those of `Judgeable`."""
-        content = Judgeable(task, answered, experiment, unit, f"{random.getrandbits(NONCE_BITS):x}")
+        nonce = f"{random.getrandbits(NONCE_BITS):x}"
+        content = Judgeable(task, answered, experiment, unit, nonce)
         return self._signers[kind].sign(content.text()).decode()
 
     def read(self, kind: Kind, identifier: str, max_seconds: float) -> Judgeable | None:
@@ -136,22 +143,24 @@ class Split:
     def assign(self, unit: str | None) -> Assignment:
         """Returns the arm of a unit, or a random arm if there is no unit.
 
-        A unit keeps its arm until that is dropped (weighted rendezvous hashing, https://doi.org/10.1109/90.663936).
+        A unit keeps its arm until the arm is dropped (weighted rendezvous hashing, https://doi.org/10.1109/90.663936).
         """
         digest = unit_digest(self.experiment, unit) if unit else None
         seed = digest or secrets.token_hex(UNIT_DIGITS // 2)
 
         def score(arm: str) -> float:
-            # 13 hexadecimal digits fit a float exactly. With the half, the place is above 0 and below 1.
-            place = (int(unit_digest(seed, arm)[:13], 16) + 0.5) / 16**13
+            number = int(unit_digest(seed, arm)[:FLOAT_DIGITS], 16)
+            # With the half, the place is above 0 and below 1.
+            place = (number + 0.5) / 16**FLOAT_DIGITS
             return math.log(self.weights[arm]) - math.log(-math.log(place))
 
         return Assignment(self.experiment, max(self.weights, key=score), digest)
 
 
 def unit_digest(experiment: str, unit: str) -> str:
-    """Returns what stands for a unit in ids and in the database, from which nobody reads the unit."""
-    return hashlib.sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
+    """Returns what ids and the database have in place of a unit. Nobody can compute the unit from it."""
+    text = f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:UNIT_DIGITS]
 
 
 class Traffic:
@@ -169,7 +178,7 @@ class Traffic:
         return split.assign(unit) if split else None
 
     def arm_of(self, task: Task, pair: Pair | None, variant: str, unit: str | None) -> Assignment | None:
-        """Returns the arm of a variant that a comparison names, or None if it is none of a running experiment."""
+        """Returns the arm of a variant that a comparison names. None if no running experiment has such an arm."""
         split = self.splits.get((task, pair)) if pair is not None else None
         if split is None or variant not in split.weights:
             return None

@@ -93,7 +93,8 @@ class Shadowing:
             return
         if shadow is None:
             return
-        if sum(map(len, prompt.texts)) + sum(map(len, shadow.outputs)) > MAX_CHARACTERS:
+        characters = sum(map(len, prompt.texts)) + sum(map(len, shadow.outputs))
+        if characters > MAX_CHARACTERS:
             self.metrics.shadow_dropped("too_long")
         elif self._waiting.full():
             self.metrics.shadow_dropped("busy")

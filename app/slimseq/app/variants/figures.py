@@ -40,12 +40,14 @@ class Figures:
         """
         recorded_speeds = _speeds(recorded, {}, prefers_here=False)
         speeds = _speeds_to_show(manifests, local, recorded, recorded_speeds)
-        retentions, recorded_retentions = _retentions(manifests), _retentions(recorded)
+        retentions = _retentions(manifests)
+        recorded_retentions = _retentions(recorded)
         digests = {manifest.variant: manifest.digest for manifest in manifests}
         published: dict[str, Published] = {}
         for manifest in recorded:
             name = manifest.variant
-            speed, retention = recorded_speeds.get(name), recorded_retentions.get(name)
+            speed = recorded_speeds.get(name)
+            retention = recorded_retentions.get(name)
             if name not in digests or (speed is None and retention is None):
                 continue
             is_same = manifest.digest == digests[name]
@@ -62,10 +64,10 @@ def _speeds_to_show(
     recorded: Sequence[Manifest],
     recorded_speeds: Mapping[str, Speed],
 ) -> dict[str, Speed]:
-    """Returns the speeds of this machine for each base model and its variants if it measured any, else recorded ones.
+    """Returns a speed for each variant: all variants of one base model are compared on one machine.
 
-    So all variants of one base model are compared on one machine. A recorded speed is that of a variant only if the
-    artifact has the same files.
+    It is this machine if it measured any of them, else the machine of the record. A recorded speed counts for a variant
+    only if the artifact has the same files.
     """
     digests = {manifest.variant: manifest.digest for manifest in manifests}
     speeds_of_same_files = {

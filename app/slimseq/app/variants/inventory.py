@@ -19,9 +19,11 @@ from slimseq.app.serving.selection.catalogue import StoreContent, format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.language_pairs import Pair, own_pair
 from slimseq.app.variants.figures import Figures
+from slimseq.app.variants.fronts import stored_fronts
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
+    CompressFront,
     DatasetInfo,
     Detail,
     HostInfo,
@@ -48,7 +50,8 @@ from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry
 
-# Their versions decide speed and outputs. Those that are not installed, such as torch in a service, are left out.
+# Libraries whose versions `/info` shows, since they decide speed and outputs. A library that is not installed, such as
+# torch in a service, is left out.
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
 
 
@@ -64,9 +67,10 @@ class Inventory:
         self._live = live
         self._pool = pool
         self._version = version
-        # The figures that were computed, and the content of the store for which they are right.
-        self._figures_content: StoreContent | None = None
+        # The figures and fronts that were computed, and the content of the store for which they are right.
+        self._shown_content: StoreContent | None = None
         self._figures_by_task: dict[Task, Figures] = {}
+        self._fronts_by_task: dict[Task, list[CompressFront]] = {}
 
     def variants(self) -> VariantList:
         figures = {task: self._figures(task) for task in Task}
@@ -75,7 +79,8 @@ class Inventory:
             self._summary(entry, figures[entry.task], left_out[entry.task]) for entry in self._catalogue.entries()
         ]
         pairs = [self._pair(task, pair) for task in Task for pair in self._chooser.defaults.pairs(task)]
-        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained())
+        fronts = [front for task in Task for front in self._fronts(task)]
+        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained(), fronts=fronts)
 
     def _pair(self, task: Task, pair: Pair) -> ServedPair:
         defaults = self._chooser.defaults
@@ -93,9 +98,9 @@ class Inventory:
         return VariantDetail(**summary.model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns the quality that the manifests record, of all variants or of those of a task or with a name.
+        """Returns the quality that the manifests record: of all variants, or of the variants of a task or with a name.
 
-        `full` detail adds every score.
+        The detail `full` adds every score.
 
         Raises:
             UnknownVariant: no variant has this name.
@@ -118,7 +123,7 @@ class Inventory:
         return QualityReport(qualities=qualities)
 
     def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        """Returns those of the tasks that have a variant of this name."""
+        """Returns the tasks, among `tasks`, that have a variant of this name."""
         names_by_task = {task: self._catalogue.names(task) for task in tasks}
         found = [task for task in tasks if variant in names_by_task[task]]
         if not found:
@@ -128,26 +133,43 @@ class Inventory:
 
     def _figures(self, task: Task) -> Figures:
         """Returns the figures of a task. They are computed again once the store has changed."""
-        content = self._catalogue.content
-        if content is not self._figures_content:
-            self._figures_content = content
-            self._figures_by_task = {}
+        self._forget_if_changed()
         if task not in self._figures_by_task:
             self._figures_by_task[task] = Figures.of(
                 self._catalogue.manifests(task), self._catalogue.speeds(task), self._catalogue.recorded(task)
             )
         return self._figures_by_task[task]
 
+    def _fronts(self, task: Task) -> list[CompressFront]:
+        """Returns what `compress` found. It is compared with the artifacts again once the store has changed."""
+        self._forget_if_changed()
+        if task not in self._fronts_by_task:
+            self._fronts_by_task[task] = stored_fronts(
+                task, self._catalogue.fronts(task), self._catalogue.manifests(task), self._catalogue.recorded(task)
+            )
+        return self._fronts_by_task[task]
+
+    def _forget_if_changed(self) -> None:
+        content = self._catalogue.content
+        if content is not self._shown_content:
+            self._shown_content = content
+            self._figures_by_task = {}
+            self._fronts_by_task = {}
+
     def _quality(self, manifest: Manifest, figures: Figures, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
         other = self._live.other_of(manifest, manifests)
+        live_agreement = None
+        if other is not None:
+            compared = ComparedArtifacts(manifest.task, manifest.digest, other.digest)
+            live_agreement = self._live.report(compared)
         return VariantQuality(
             **dict(quality_of(manifest, manifests, figures)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
             reference=shown_reference(manifest, manifests),
-            live_agreement=other and self._live.report(ComparedArtifacts(manifest.task, manifest.digest, other.digest)),
+            live_agreement=live_agreement,
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
@@ -207,6 +229,7 @@ class Inventory:
         pair = own_pair(manifest) if manifest else None
         may_be_default = pair is not None or defaults.default_pair(entry.task) is None
         is_default = may_be_default and defaults.find(entry.task, pair) == entry.variant
+        is_translator = manifest is not None and manifest.task is Task.TRANSLATION
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
@@ -219,8 +242,8 @@ class Inventory:
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
             languages=manifest.languages if manifest else [],
-            sources=manifest.sources if manifest and manifest.task is Task.TRANSLATION else [],
-            targets=manifest.targets if manifest and manifest.task is Task.TRANSLATION else [],
+            sources=manifest.sources if manifest and is_translator else [],
+            targets=manifest.targets if manifest and is_translator else [],
             parameters=manifest.size.parameters if manifest else None,
             bytes=disk_bytes,
             reference=shown_reference(manifest, manifests) if manifest else None,
@@ -235,11 +258,13 @@ class Inventory:
     def _runtime_of(
         self, entry: Entry, runtime: str | None
     ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
-        """Returns the runtime of a variant and the bytes that it reads from disk, and why it cannot be loaded.
+        """Returns the runtime of a variant, the bytes that the runtime reads from disk, and why it cannot be loaded.
 
-        A variant that could be opened may have an error as well: that of its last loading.
+        A variant that has a runtime may have an error as well: the error of its last load.
         """
-        task, name, catalogue = entry.task, entry.variant, self._catalogue
+        task = entry.task
+        name = entry.variant
+        catalogue = self._catalogue
         try:
             found = catalogue.runtime(task, name, runtime) if runtime else catalogue.find_runtime(task, name)
             if isinstance(found, SlimseqError):

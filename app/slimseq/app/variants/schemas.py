@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from slimseq.answers import Retention, Variant
 from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.glossary import MAX_FILE_TERMS, MAX_TERMS
+from slimseq.models_store.fronts import Front
 from slimseq.models_store.manifest import Check, Manifest, Task
 from slimseq.models_store.measurements import QualityScore
 
@@ -169,6 +170,15 @@ class ServedPair(BaseModel):
     is_default: bool = Field(description="Whether this pair answers requests of the task that name no language.")
 
 
+class CompressFront(Front):
+    """The result of a run of `compress`: the variants that it made of an original, and which one it chose.
+
+    It has only those of its variants that are in the store as the run measured them. So the chosen one may be missing.
+    """
+
+    task: Task
+
+
 class VariantList(BaseModel):
     """All variants by task: each base model, `original` first, followed by its variants."""
 
@@ -181,6 +191,7 @@ class VariantList(BaseModel):
         description="What `/translate` makes of two variants, by way of English, since none translates directly: by "
         "`source`, each `target`."
     )
+    fronts: list[CompressFront] = Field(description="What runs of `compress` found, the newest one of each original.")
 
 
 class VariantDetail(VariantSummary):

@@ -14,7 +14,7 @@ from slimseq.app.http.problems import PROBLEM_TYPES, meaning
 
 router = APIRouter(include_in_schema=False)
 
-# On our own page the browser refuses to parse any string as HTML, except the constant templates of lit-html.
+# On the page at `/` the browser refuses to parse any string as HTML, except the constant templates of lit-html.
 # swagger-ui sets `innerHTML`, so its page cannot have this.
 TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types lit-html"
 HEADERS = {
@@ -32,7 +32,7 @@ mimetypes.add_type("text/javascript", ".js")
 
 
 class PageFiles(StaticFiles):
-    """The files of the folder `static`, with the security headers of our pages."""
+    """The files of the folder `static`, with `HEADERS`."""
 
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
         response = await super().get_response(path, scope)

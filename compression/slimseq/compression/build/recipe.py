@@ -97,7 +97,7 @@ class RecipeStep(RecipePart):
     """
 
     technique: str
-    """Name of the technique: `train`, `prune`, `distill`, `average`, `quantize` or `tune-beams`."""
+    """Name of the technique: `train`, `prune`, `distill`, `average`, `quantize` or `decode`."""
     options: dict[str, Any] = {}
     """Options of the technique."""
     data: dict[str, Any] = {}

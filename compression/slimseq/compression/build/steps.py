@@ -61,7 +61,16 @@ class BuildWorkspace:
         recorded = lineage[-len(steps) :]
         if len(recorded) != len(steps) or not recorded or recorded[0].parent != parent:
             return False
-        return all(done.key == self.key(step, done.parent) for done, step in zip(recorded, steps, strict=True))
+        return all(self._is_current(done, step) for done, step in zip(recorded, steps, strict=True))
+
+    def _is_current(self, done: Step, step: RecipeStep) -> bool:
+        """Whether a recorded step has the key of a recipe's step, or is of a technique that this one replaced."""
+        technique = technique_named(step.technique)
+        # A build made it, and not a command.
+        is_built = done.key is not None
+        return done.key == self.key(step, done.parent) or (
+            is_built and technique.did_the_same(done, technique.settings(step.options))
+        )
 
     def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
         """Runs the steps that are not finished."""
@@ -79,6 +88,10 @@ class BuildWorkspace:
             start, parent = manifest.variant, manifest.digest
         return self.store.manifest(self.recipe.task, name)
 
+    def checkpoint_folder(self, key: str) -> Path:
+        """Returns the folder of the checkpoints of the step with a key."""
+        return self.folder / "checkpoints" / key.removeprefix("sha256:")[:16]
+
     def _renamed(self, name: str, target: str) -> Manifest:
         """Renames a finished variant to one of its steps: the recipe has got further steps since it was built."""
         task = self.recipe.task
@@ -95,7 +108,7 @@ class BuildWorkspace:
             parent=start,
             name=target,
             files=self.files(step),
-            checkpoint=self.folder / "checkpoints" / key.removeprefix("sha256:")[:16],
+            checkpoint=self.checkpoint_folder(key),
             outputs=self.folder,
         )
         outcome = technique.apply(job, technique.read(step.options))

@@ -9,32 +9,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
-
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.checks import check_room
 from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
 from slimseq.compression.compress.front import choose_front
-from slimseq.compression.compress.measuring import Judge, dev_outputs, seconds_of_a_pair
+from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.scorer import check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
-from slimseq.compression.compress.time_plan import DECODING_SHARE, TimePlan
+from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters, GateFailed
-from slimseq.evaluation.bootstrap import retention
 from slimseq.evaluation.choice import halves
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 
-# Share of the time that the original's outputs on dev data may take. All candidates together take about three times as
-# long, since each is faster than the original.
-DEV_SHARE = 0.04
+# Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
+# a choice needs, the greater share. Each candidate is faster than the original.
+DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
+# Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
+SCORER_PAIRS = 8
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
@@ -76,11 +77,11 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         _check_bar(run, candidates[0])
         decoding = _find_decoding(run, candidates[0])
         candidates += _with_decoding(candidates, decoding)
-        shapes = find_shape_candidates(run, decoding.settings)
+        shapes = find_shape_candidates(run, decoding)
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
-        publish_front(run, candidates, choice, remarks)
+        publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
             original=variant,
@@ -103,15 +104,18 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     if options.unlabelled:
         train = [label_with_original(context, original, options.unlabelled, folder, plan)]
     data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
+    if options.scorer is not None:
+        probe = data.dev[:SCORER_PAIRS]
+        check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe])
     pair_seconds = folder.find(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
     data = _affordable(data, pair_seconds, plan)
     choosing_half, _ = halves(len(data.dev), context.seed)
-    choosing = tuple(data.dev[index] for index in choosing_half)
-    write_examples(folder.path / CHOOSING, choosing)
     prefix = options.name or ("" if variant == "original" else variant)
-    run = Run(context, options, original, data, choosing, judge, folder, plan, prefix)
+    places = tuple(int(place) for place in choosing_half)
+    run = Run(context, options, original, data, places, judge, folder, plan, pair_seconds, prefix)
+    write_examples(folder.path / CHOOSING, run.choosing)
     run.prepare_store()
     return run
 
@@ -122,10 +126,10 @@ def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
     Raises:
         BadParameters: the time is too short for the fewest pairs that a choice needs.
     """
-    count = int(DEV_SHARE * plan.within / pair_seconds)
     least = 2 * MIN_SAMPLES
-    if count < least:
-        needed = least * pair_seconds / DEV_SHARE / 60
+    count = max(least, int(DEV_SHARE * plan.within / pair_seconds))
+    if count * pair_seconds > MAX_DEV_SHARE * plan.within:
+        needed = least * pair_seconds / MAX_DEV_SHARE / 60
         raise BadParameters(
             f"--within {plan.within / 60:g}m is too short: the original takes {pair_seconds:.2f} s for a dev pair, and "
             f"a choice needs at least {least} of them; give at least {needed:.0f}m"
@@ -136,6 +140,7 @@ def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
 def _candidates_without_training(run: Run) -> list[Candidate]:
     """Returns the int8 model, and the int4 model where the smallest is wanted."""
     config = read_config(run.context.store.folder(run.original.task, run.original.variant))
+    # Firefox's models are published in int8. Their own scales belong to their own weights: no cut has them.
     scheme = "int8-published" if ACTIVATION_SCALES in config else "int8-dynamic"
     found = [Candidate(run.name("quantized"), "int8", ({"quantize": {"scheme": scheme}},))]
     if run.options.aim == "smallest":
@@ -151,15 +156,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
-    original, int8 = run.original, run.store.manifest(run.original.task, quantized.name)
-    outputs = [dev_outputs(run.own_context, run.folder, run.store, each, run.data.dev) for each in (original, int8)]
-    reference, found = (run.judge.statistics(run.data.dev, each) for each in outputs)
-    kept = retention(found, reference)
-    if kept is None:
-        raise BadParameters(
-            f"the original scores 0 by {run.judge.name} on the dev pairs: check that they are of its task and languages"
-        )
-    share, (_, high) = kept
+    share, (_, high) = run.kept_on_choosing_half(quantized.name)
     if high < run.options.keep:
         raise GateFailed(
             f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "
@@ -178,7 +175,8 @@ def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
             quantized.name,
             run.choosing,
             tolerance=tolerance,
-            seconds=run.plan.part(DECODING_SHARE),
+            seconds=run.plan.part(DECODING_SHARE if run.plan.allows_training else DECODING_SHARE_ALONE),
+            judge=run.judge,
         ).record(),
     )
     return DecodingChoice.from_record(record)

@@ -23,7 +23,7 @@ class CompressOptions:
     """What to keep, and what to try."""
 
     train: Annotated[Sequence[str], Parameter(name="--data")] = ()
-    """Pairs to learn from: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET; at least 200 pairs.
+    """Pairs to learn from, at least 200: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET.
     Repeatable."""
     keep: float = 0.98
     """Share of the original's quality that the chosen variant must keep."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
-from slimseq.compression.compress.measuring import dev_outputs, measure_speeds
+from slimseq.compression.compress.measuring import measure_speeds
 from slimseq.compression.compress.run import Run
 from slimseq.evaluation import choice as statistics
 from slimseq.models_store.manifest import Manifest
@@ -38,8 +38,8 @@ def choose_front(run: Run, candidates: Sequence[Candidate]) -> Front:
         CannotChoose: there are too few dev pairs, or the original scores nothing on them.
     """
     manifests = {each.name: run.make(each) for each in candidates}
-    reference = _statistics(run, run.original)
-    scored = {name: _statistics(run, manifest) for name, manifest in manifests.items()}
+    reference = run.statistics(run.original)
+    scored = {name: run.statistics(manifest) for name, manifest in manifests.items()}
     speeds = _speeds(run, [run.original, *manifests.values()])
     sizes = {name: served_bytes(manifest) for name, manifest in manifests.items()}
     choice = statistics.choose(
@@ -100,11 +100,6 @@ def _is_better(other: FrontPoint, point: FrontPoint) -> bool:
     own = (point.retention, point.tokens_per_second, -point.bytes)
     others = (other.retention, other.tokens_per_second, -other.bytes)
     return others != own and all(theirs >= ours for theirs, ours in zip(others, own, strict=True))
-
-
-def _statistics(run: Run, manifest: Manifest) -> statistics.MetricStatistics:
-    outputs = dev_outputs(run.own_context, run.folder, run.store, manifest, run.data.dev)
-    return run.judge.statistics(run.data.dev, outputs)
 
 
 def _speeds(run: Run, manifests: Sequence[Manifest]) -> dict[str, Performance]:

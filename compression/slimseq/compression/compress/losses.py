@@ -102,7 +102,7 @@ def measure_losses(
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
     batches = _batches(model, probes, context.seed)
-    effort = _Effort.whole(model, len(calibration), len(probes))
+    effort = _Effort.whole(model, len(probes))
     deadline = ranking_deadline = None
     if seconds is not None:
         effort = effort.within(seconds, _seconds_of_pair(model, batches[0], context))
@@ -133,7 +133,6 @@ class _Effort:
 
     parts: int
     layers: int
-    calibration_pairs: int
     probe_pairs: int
     layer_pairs: int
     """Pairs on which whole layers are tried."""
@@ -141,9 +140,9 @@ class _Effort:
     """Levels of each part that are probed, at most."""
 
     @classmethod
-    def whole(cls, model: "PreTrainedModel", calibration_pairs: int, probe_pairs: int) -> "_Effort":
+    def whole(cls, model: "PreTrainedModel", probe_pairs: int) -> "_Effort":
         layers = len(architecture_of_model(model).layers)
-        return cls(len(parts_of(model)), layers, calibration_pairs, probe_pairs, probe_pairs)
+        return cls(len(parts_of(model)), layers, probe_pairs, probe_pairs)
 
     def within(self, seconds: float, seconds_of_pair: float) -> "_Effort":
         """Returns an effort that takes about some time, given the time of one forward pass of a pair."""
@@ -157,7 +156,6 @@ class _Effort:
         levels = int(probe_seconds / (seconds_of_pair * self.probe_pairs * self.parts))
         return replace(
             self,
-            calibration_pairs=affordable(RANKING_SHARE, 1, self.calibration_pairs),
             layer_pairs=affordable(LAYERS_SHARE, layer_passes, self.layer_pairs),
             probed_levels=min(MOST_LEVELS, max(1, levels)),
         )

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from slimseq.compression.compress.scorer import run_scorer
 
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.scorer import run_scorer
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.evaluation.benchmark import compare

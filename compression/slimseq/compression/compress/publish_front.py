@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -10,9 +11,12 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
 from slimseq.compression.build.recipe import read_recipe
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
-from slimseq.compression.compress.front import Front
+from slimseq.compression.compress.front import Front, served_bytes
+from slimseq.compression.compress.front_chart import front_chart
 from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.structure_chart import structure_chart
+from slimseq.compression.compress.structures import StructureRow
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.measure_speed import record_speeds
 from slimseq.evaluation.choice import halves
@@ -23,26 +27,46 @@ from slimseq.evaluation.recording import add_scores
 from slimseq.evaluation.run import Tally, evaluate
 from slimseq.inference.generator import TextOutput, runtimes_for
 from slimseq.models_store.files import write_text
+from slimseq.models_store.fronts import Front as FrontRecord
+from slimseq.models_store.fronts import FrontVariant, StructureWorth, add_front
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import QualityScore
 
 RECIPE = "compress.yaml"
+# Figures in the run's folder: of the front, and of what structures cost and are worth.
+FRONT_FIGURE, STRUCTURE_FIGURE = "compress.svg", "structures.svg"
 # Name and split of held-out pairs in the manifests.
 HELD_OUT, SPLIT = "held-out", "dev"
 
 
-def publish_front(run: Run, candidates: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> None:
-    """Writes the recipe, lets `build` publish the variants of the front, and records what was measured of them."""
+def publish_front(
+    run: Run,
+    candidates: Sequence[Candidate],
+    front: Front,
+    remarks: Sequence[str],
+    structures: Sequence[StructureRow] = (),
+) -> None:
+    """Writes the recipe and the figures, lets `build` publish the variants of the front, and records measurements.
+
+    Args:
+        run: the run.
+        candidates: all that were tried.
+        front: the candidates to publish.
+        remarks: what the user should know, one sentence each.
+        structures: what each structure of the original costs and is worth, if it was measured.
+    """
     names = [point.variant for point in front.front]
     published = [candidate for candidate in candidates if candidate.name in names]
     path = run.folder.path / RECIPE
     write_text(path, recipe_text(run, published, front, remarks))
+    _write_figures(run, front, structures)
     build(run.context, read_recipe(path), run.folder.path, run.build_folder, measure=False)
     scores = _scores(run, published)
     for point in front.front:
         _record(run, point, scores[point.variant])
     store, task = run.context.store, run.original.task
     record_speeds(run.context, [store.manifest(task, name) for name in names], front.speeds)
+    add_front(store.root, task, _front_record(run, front, remarks, structures))
     for test in run.options.test:
         found = evaluate_variants(run.context, task, names, EvaluateOptions(dataset=test), will_be_recorded=True)
         record_scores(run.context, found, list(found.scores))
@@ -50,7 +74,7 @@ def publish_front(run: Run, candidates: Sequence[Candidate], front: Front, remar
 
 def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> str:
     """Returns the recipe of the front, as YAML with a comment that says how it was found."""
-    gate = {"retention": run.options.keep}
+    gate: dict[str, Any] = {"retention": run.options.keep}
     if run.options.scorer is None:
         gate |= {"metric": run.judge.metric}
     passed = {point.variant for point in front.front if point.keeps}
@@ -59,7 +83,55 @@ def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks:
         f"Found by compress --keep {run.options.keep:g} --within {run.options.within} --aim {run.options.aim}. "
         f"{front.reason}. {' '.join(remarks)}"
     )
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=118)
+    return yaml.dump(record, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=118)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes equal values again, and not as references to the first of them."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Sequence[StructureRow]) -> FrontRecord:
+    """Returns what the store keeps of the front."""
+    _, confirming = halves(len(run.data.dev), run.context.seed)
+    return FrontRecord(
+        original=run.original.variant,
+        digest=run.original.digest,
+        keep=run.options.keep,
+        metric=run.judge.name,
+        is_agreement=run.data.is_agreement,
+        aim=run.options.aim,
+        within=run.options.within,
+        samples=len(confirming),
+        variants=[
+            FrontVariant(**point.record(), digest=run.context.store.manifest(run.original.task, point.variant).digest)
+            for point in front.front
+        ],
+        structures=[
+            StructureWorth(
+                name=f"{row.group} {row.name} {part.name}" if row.name != row.group else row.name,
+                seconds_share=part.seconds_share,
+                loss=sum(step.loss or 0.0 for step in part.steps),
+            )
+            for row in structures
+            for part in row.parts
+        ],
+        chosen=front.chosen,
+        reason=front.reason,
+        remarks=list(remarks),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write_figures(run: Run, front: Front, structures: Sequence[StructureRow]) -> None:
+    title = f"{run.original.task}/{run.original.variant}"
+    measure = f"{run.judge.name} kept" if not run.data.is_agreement else "agreement with the original"
+    figure = front_chart(front.front, run.options.keep, title, measure, served_bytes(run.original))
+    write_text(run.folder.path / FRONT_FIGURE, figure)
+    if structures:
+        write_text(run.folder.path / STRUCTURE_FIGURE, structure_chart(structures, title))
 
 
 def _scores(run: Run, published: Sequence[Candidate]) -> dict[str, list[QualityScore]]:

@@ -5,18 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.build.build import STEPS
-from slimseq.compression.build.recipe import Recipe
+from slimseq.compression.build.recipe import Recipe, RecipeStep
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate
 from slimseq.compression.compress.compress_options import CompressOptions
-from slimseq.compression.compress.measuring import Judge
+from slimseq.compression.compress.measuring import Judge, dev_outputs
 from slimseq.compression.compress.run_data import RunData
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.evaluation.bootstrap import Interval, retention
 from slimseq.evaluation.dataset_files import Example
+from slimseq.evaluation.metrics import MetricStatistics
+from slimseq.inference.models.configuration import read_config
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.store import Store
 
@@ -35,12 +41,25 @@ class Run:
     options: CompressOptions
     original: Manifest
     data: RunData
-    choosing: tuple[Example, ...]
-    """The half of the dev pairs that chooses. Trainings measure their loss on it."""
+    choosing_half: tuple[int, ...]
+    """Places of the dev pairs that choose. Trainings measure their loss on them. The others confirm."""
     judge: Judge
     folder: RunFolder
     plan: TimePlan
+    pair_seconds: float
+    """Time that the original takes for one dev pair."""
     prefix: str
+    """Beginning of the candidates' names; may be empty."""
+
+    @property
+    def choosing(self) -> tuple[Example, ...]:
+        return tuple(self.data.dev[place] for place in self.choosing_half)
+
+    @property
+    def width(self) -> int:
+        """The width of the original's residual stream."""
+        folder = self.context.store.folder(self.original.task, self.original.variant)
+        return int(read_config(folder)["d_model"])
 
     @property
     def store(self) -> Store:
@@ -65,6 +84,28 @@ class Run:
         known = {each.variant: each.digest for each in self.store.manifests(self.original.task)}
         if known.get(self.original.variant) != self.original.digest:
             copy_artifact(self.context.store, self.store, self.original)
+
+    def statistics(self, manifest: Manifest, places: Sequence[int] | None = None) -> MetricStatistics:
+        """Returns the scores of a variant's outputs for dev pairs: for those at some places, or for all."""
+        outputs = dev_outputs(self.own_context, self.folder, self.store, manifest, self.data.dev)
+        chosen = range(len(self.data.dev)) if places is None else places
+        return self.judge.statistics([self.data.dev[place] for place in chosen], [outputs[place] for place in chosen])
+
+    def kept_on_choosing_half(self, variant: str) -> tuple[float, Interval]:
+        """Returns a candidate's retention on the choosing half, with its 95 % interval.
+
+        Raises:
+            BadParameters: the original scores nothing there, so that there is no retention.
+        """
+        manifest = self.store.manifest(self.original.task, variant)
+        reference, found = (self.statistics(each, self.choosing_half) for each in (self.original, manifest))
+        kept = retention(found, reference)
+        if kept is None:
+            raise BadParameters(
+                f"the original scores 0 by {self.judge.name} on the dev pairs: check that they are of its task and "
+                "languages"
+            )
+        return kept
 
     def recipe(self, candidates: Sequence[Candidate], gates: Mapping[str, Any] | None = None) -> Recipe:
         """Returns the recipe that makes candidates from the original."""
@@ -93,10 +134,18 @@ class Run:
             "variants": variants,
         }
 
+    def recipe_of_step(self, step: RecipeStep) -> Recipe:
+        """Returns the recipe of one step, for the data and the seed of the step."""
+        return self.recipe([Candidate("step", "", ({step.technique: {**step.options, **step.data}},))])
+
     def make(self, candidate: Candidate) -> Manifest:
         """Makes a candidate in the run's own store, unless it is there already."""
         recipe = self.recipe([candidate])
-        workspace = BuildWorkspace(recipe, self.own_context, self.folder.path, self.build_folder)
+        context = self.own_context
+        if candidate.name in self.store.variants(self.original.task):
+            # The steps are finished. They are checked once more, and need not be said again.
+            context = replace(context, console=Console(stderr=True, quiet=True))
+        workspace = BuildWorkspace(recipe, context, self.folder.path, self.build_folder)
         return workspace.run(candidate.name, self.original.variant, recipe.variants[candidate.name].steps)
 
 

@@ -13,7 +13,9 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # Quantization and two measurements of a small model take about this long.
 MIN_SECONDS = 60.0
 # Shares of the whole time that parts may take at most.
-DECODING_SHARE = 0.15
+DECODING_SHARE = 0.1
+# The search settings are all that is tried where there is no time for training.
+DECODING_SHARE_ALONE = 0.4
 COSTS_SHARE = 0.08
 LOSSES_SHARE = 0.08
 # Share of the whole time for all short trainings together, after which the losing half stops.

@@ -27,6 +27,7 @@ from slimseq.compression.prune.second_order import (
 )
 from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.models_store.files import writing_to
+from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +40,11 @@ KEY_CHARACTERS = 12
 
 # Is called with a part, its projection, and the order of removal.
 Visit = Callable[[ModelPart, Projection, Removal], None]
+
+
+def moments_folder(folder: Path, manifest: Manifest) -> Path:
+    """Returns the folder for the cache of a model, below a folder of several models."""
+    return folder / "moments" / manifest.digest.removeprefix("sha256:")[:KEY_CHARACTERS]
 
 
 def rank_parts(

@@ -93,22 +93,22 @@ class LayerShapes:
                 f"config.json: {LAYER_SHAPES} has {len(shapes)} layers of the {stack.name}, which has "
                 f"{len(stack.layers)}"
             )
+        layers = []
+        for number, (layer, shape) in enumerate(zip(stack.layers, shapes, strict=True)):
+            layers.append(self._applied_to_layer(layer, shape, f"{LAYER_SHAPES}.{stack.name}[{number}]"))
         self_heads = {shape.heads for shape in shapes}
         if stack.shares_position_bias and len(self_heads) > 1:
             raise BadSource(
                 f"config.json: {LAYER_SHAPES}: all self-attentions of the {stack.name} share one relative position "
                 "bias, so that their numbers of heads must be equal"
             )
-        layers = []
-        for number, (layer, shape) in enumerate(zip(stack.layers, shapes, strict=True)):
-            layers.append(self._applied_to_layer(layer, shape, f"{LAYER_SHAPES}.{stack.name}[{number}]"))
         return replace(stack, layers=tuple(layers))
 
     def _applied_to_layer(self, layer: Layer, shape: LayerShape, place: str) -> Layer:
         own, cross = layer.self_attention, layer.cross_attention
         is_attention = isinstance(own, Attention)
         if is_attention != (shape.heads is not None) or (cross is not None) != (shape.cross_heads is not None):
-            raise BadSource(f"config.json: {place} has not the attentions of {layer.name}")
+            raise BadSource(f"config.json: {place} does not have the attentions of {layer.name}")
         if isinstance(own, Attention) and shape.heads is not None:
             layer = replace(layer, self_attention=self._applied_to_attention(own, shape.heads))
         if cross is not None and shape.cross_heads is not None:

@@ -6,7 +6,6 @@ sizes of `layer_shapes` in the configuration. All else of the class stays: its f
 """
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,14 @@ PREFIX = "Shaped"
 HEAD_COUNTS = ("num_heads", "n_heads", "heads")
 # The attribute of a T5's attention with the channels of all heads.
 INNER_WIDTH = "inner_dim"
+# The classes that `shaped` made, by the class of transformers.
+_SHAPED: dict[type[PreTrainedModel], type[PreTrainedModel]] = {}
 
 
 def class_for(kind: type[PreTrainedModel], config: Any) -> type[PreTrainedModel]:
     """Returns the class for a configuration: the subclass where it has `layer_shapes`, else that of transformers."""
     plain = plain_class(kind)
-    return plain if getattr(config, LAYER_SHAPES, None) is None else shaped(plain)  # type: ignore[arg-type]
+    return plain if getattr(config, LAYER_SHAPES, None) is None else shaped(plain)
 
 
 def plain_class(kind: type[PreTrainedModel]) -> type[PreTrainedModel]:
@@ -38,13 +39,16 @@ def plain_class(kind: type[PreTrainedModel]) -> type[PreTrainedModel]:
     return kind.__bases__[0] if kind.__module__ == __name__ else kind
 
 
-@cache
 def shaped(kind: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """Returns a subclass of a class for conditional generation, for configurations with `layer_shapes`.
+
+    Each call returns the same class.
 
     Raises:
         BadSource: its constructor raises it where `layer_shapes` does not fit the model.
     """
+    if kind in _SHAPED:
+        return _SHAPED[kind]
 
     class Shaped(kind):  # type: ignore[misc, valid-type]
         def __init__(self, config: Any, *arguments: Any, **options: Any) -> None:
@@ -52,6 +56,7 @@ def shaped(kind: type[PreTrainedModel]) -> type[PreTrainedModel]:
             _resize(self)
 
     Shaped.__name__ = Shaped.__qualname__ = f"{PREFIX}{kind.__name__}"
+    _SHAPED[kind] = Shaped
     return Shaped
 
 

@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 import pytest
@@ -31,7 +31,7 @@ from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
+from slimseq.models_store.store import Entry, Store
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.parts import parts_of
 from tests.app.serving.working import until
@@ -47,7 +47,17 @@ RUNTIMES = ("onnxruntime", "torch")
 
 
 class CountingOpener:
-    """Opens artifacts for real, once `gate` is open, unless `error` is set; counts how often each is closed."""
+    """Opens artifacts for real, and counts how often each generator is closed.
+
+    Attributes:
+        opened: names of the opened variants, in order.
+        closed: how often each generator was closed, in the order in which they were opened.
+        generators: the generators, in the same order.
+        layouts: numbers of workers and threads, in the same order.
+        gate: while it is closed, opening waits.
+        error: raised in place of opening.
+        is_poisoned: whether the engines of generators fail at every step.
+    """
 
     def __init__(self) -> None:
         self.opened: list[str] = []
@@ -72,20 +82,21 @@ class CountingOpener:
             broken = SteppingGenerator()
             broken.error = Panic("a regular expression of the tokenizer")
             generator.engine = broken.engine  # type: ignore[method-assign]
-        number, close = len(self.closed), generator.close
+        number = len(self.closed)
+        close = generator.close
         self.closed.append(0)
         self.generators.append(weakref.ref(generator))
 
-        def counted() -> None:
+        def count_and_close() -> None:
             self.closed[number] += 1
             close()
 
-        generator.close = counted  # type: ignore[method-assign]
+        generator.close = count_and_close  # type: ignore[method-assign]
         return generator
 
 
 class LoaderOfKnownSizes(Loader):
-    """Takes a variant to be as large as its files: what is measured differs from run to run."""
+    """Reports the size of a variant's files as its memory. The measured memory differs from run to run."""
 
     def open(self, key: VariantKey) -> LoadedVariant:
         loaded = super().open(key)
@@ -121,11 +132,26 @@ async def test_many_who_ask_share_one_load(embedded: Store) -> None:
     async with with_pool(embedded, opener) as pool:
         loaded = await asyncio.gather(*(opened(pool, "quantized") for _ in range(5)))
 
-        assert opener.opened == ["quantized"] and len({id(each) for each in loaded}) == 1
-        assert loaded[0].runtime == "onnxruntime" and loaded[0].load_seconds > 0
+        assert opener.opened == ["quantized"]
+        assert all(each is loaded[0] for each in loaded)
+
+
+async def test_a_loaded_variant_says_its_runtime_its_size_and_how_long_it_took(embedded: Store) -> None:
+    async with with_pool(embedded, CountingOpener()) as pool:
+        loaded = await opened(pool, "quantized")
+
+        assert loaded.runtime == "onnxruntime"
+        assert loaded.load_seconds > 0
         files = (embedded.folder(TRANSLATION, "quantized") / "onnx").iterdir()
-        assert loaded[0].disk_bytes == sum(file.stat().st_size for file in files)
-        assert pool.find(TRANSLATION, "quantized") is loaded[0] and pool.find(TRANSLATION, "original") is None
+        assert loaded.disk_bytes == sum(file.stat().st_size for file in files)
+
+
+async def test_only_a_loaded_variant_is_found(embedded: Store) -> None:
+    async with with_pool(embedded, CountingOpener()) as pool:
+        loaded = await opened(pool, "quantized")
+
+        assert pool.find(TRANSLATION, "quantized") is loaded
+        assert pool.find(TRANSLATION, "original") is None
 
 
 async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store) -> None:
@@ -138,10 +164,14 @@ async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: 
         started = time.monotonic()
         await asyncio.sleep(0.05)
         await opened(pool, "quantized")
-
-        assert time.monotonic() - started < 1 and not loading.done()
+        seconds = time.monotonic() - started
+        is_loading = not loading.done()
         opener.gate.set()
-        assert (await loading).key.variant == "original"
+        loaded = await loading
+
+    assert seconds < 1
+    assert is_loading
+    assert loaded.key.variant == "original"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +184,7 @@ async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: 
         (RuntimeError("can't start new thread"), ResourcesExhausted),
     ],
 )
-async def test_a_failed_load_is_told_and_tried_again(
+async def test_a_failed_load_is_reported_and_tried_again(
     embedded: Store, error: BaseException, raised: type[Exception]
 ) -> None:
     opener = CountingOpener()
@@ -163,10 +193,14 @@ async def test_a_failed_load_is_told_and_tried_again(
     async with with_pool(embedded, opener) as pool:
         with pytest.raises(raised):
             await opened(pool, "quantized")
-        assert isinstance(pool.last_error(TRANSLATION, "quantized"), raised) and pool.loaded() == []
+        last_error = pool.last_error(TRANSLATION, "quantized")
+        loaded_after_error = pool.loaded()
         opener.error = None
+        loaded = await opened(pool, "quantized")
 
-        assert (await opened(pool, "quantized")).key.variant == "quantized"
+        assert isinstance(last_error, raised)
+        assert loaded_after_error == []
+        assert loaded.key.variant == "quantized"
         assert pool.last_error(TRANSLATION, "quantized") is None
 
 
@@ -180,12 +214,13 @@ async def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
             await opened(pool, "quantized")
 
 
-async def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
-    held, wanted = (
-        format_bytes(embedded, embedded.manifest(task, "original"), "onnx")
-        for task in (TRANSLATION, Task.SUMMARIZATION)
-    )
-    budget = int(held + wanted * GROWTH)
+def onnx_bytes(store: Store, task: Task) -> int:
+    return format_bytes(store, store.manifest(task, "original"), "onnx")
+
+
+async def test_the_least_recently_used_variant_is_unloaded_for_another_one(embedded: Store) -> None:
+    # The pool expects a variant that it has not loaded before to need `GROWTH` times its files.
+    budget = int(onnx_bytes(embedded, TRANSLATION) + onnx_bytes(embedded, Task.SUMMARIZATION) * GROWTH)
 
     async with with_pool(embedded, CountingOpener(), budget) as pool:
         for variant in ("original", "quantized", "original"):
@@ -198,19 +233,21 @@ async def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
         assert pool.evictions == 1
 
 
-async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
+async def test_a_variant_in_use_is_not_unloaded_and_a_load_that_needs_its_memory_waits(embedded: Store) -> None:
     async def summarizer(pool: Pool) -> None:
         async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
 
-    budget = int(max(format_bytes(embedded, embedded.manifest(task, "original"), "onnx") for task in Task) * GROWTH)
+    # Memory for one of the two variants.
+    budget = int(max(onnx_bytes(embedded, task) for task in Task) * GROWTH)
 
     async with with_pool(embedded, CountingOpener(), budget) as pool:
         async with pool.lease(TRANSLATION, "original") as held:
             waiting = asyncio.create_task(summarizer(pool))
             await asyncio.sleep(0.3)
 
-            assert not waiting.done() and pool.loaded() == [held]
+            assert not waiting.done()
+            assert pool.loaded() == [held]
             with pytest.raises(Conflict, match="in use by 1 request;"):
                 await pool.unload(TRANSLATION, "original")
 
@@ -218,8 +255,8 @@ async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: S
         assert [str(loaded.key) for loaded in pool.loaded()] == ["summarization/original"]
 
 
-async def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
-    async with with_pool(embedded, CountingOpener(), 1_000_000) as pool:
+async def test_a_variant_that_exceeds_the_whole_budget_is_refused(embedded: Store) -> None:
+    async with with_pool(embedded, CountingOpener(), budget=1_000_000) as pool:
         with pytest.raises(VariantTooLarge, match="translation/original needs about"):
             await opened(pool, "original")
 
@@ -232,7 +269,7 @@ async def ask(pool: Pool) -> str:
         return answer.outputs[0].text
 
 
-async def test_a_load_without_threads_frees_the_model_and_the_next_one_has_it(
+async def test_a_load_without_threads_frees_the_model_and_the_next_load_succeeds(
     embedded: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opener = CountingOpener()
@@ -246,7 +283,8 @@ async def test_a_load_without_threads_frees_the_model_and_the_next_one_has_it(
             with pytest.raises(ResourcesExhausted, match="threads ran out"):
                 await ask(pool)
         gc.collect()
-        assert opener.closed == [1] and [generator() for generator in opener.generators] == [None]
+        assert opener.closed == [1]
+        assert [generator() for generator in opener.generators] == [None]
 
         assert await ask(pool) == "Die Sonne scheint."
 
@@ -274,28 +312,32 @@ async def test_a_variant_whose_worker_has_ended_says_so_and_is_opened_anew(embed
             with pytest.raises(VariantFailed):
                 await ask(pool)
 
-        assert pool.loaded() == [] and await ask(pool) == "Die Sonne scheint."
-        assert opener.opened == ["quantized"] * 2 and pool.degraded() == []
+        assert pool.loaded() == []
+        assert await ask(pool) == "Die Sonne scheint."
+        assert opener.opened == ["quantized", "quantized"]
+        assert pool.degraded() == []
 
 
-async def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
+async def test_a_variant_that_fails_twice_in_a_row_is_opened_anew(embedded: Store) -> None:
     opener = CountingOpener()
     opener.is_poisoned = True
 
     async with with_pool(embedded, opener) as pool:
-        for degraded in (["translation/quantized"], []):
-            with pytest.raises(GenerationFailed):
-                await ask(pool)
-            assert pool.degraded() == degraded
+        with pytest.raises(GenerationFailed):
+            await ask(pool)
+        assert pool.degraded() == ["translation/quantized"]
+        with pytest.raises(GenerationFailed):
+            await ask(pool)
         assert pool.loaded() == []
         opener.is_poisoned = False
 
         assert await ask(pool) == "Die Sonne scheint."
-        assert opener.opened == ["quantized"] * 2
+        assert opener.opened == ["quantized", "quantized"]
 
 
 async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
     opener = CountingOpener()
+    # Three workers with two threads each were measured on a machine like this one.
     tuned = [measured_layout(3, 2, 100, cores=available_cores(), cpu_flags=cpu_flags())]
     manifest = own_store.manifest(TRANSLATION, "quantized")
     own_store.rewrite_manifest(manifest.model_copy(update={"layouts": tuned}))
@@ -313,12 +355,15 @@ async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest
 
 @needs_torch
 async def test_any_number_of_callers_unload_a_variant_of_two_runtimes_and_one_may_leave(embedded: Store) -> None:
-    opener, metrics = CountingOpener(), ServiceMetrics("test")
+    opener = CountingOpener()
+    metrics = ServiceMetrics("test")
 
     async with with_pool(embedded, opener, metrics=metrics) as pool:
-        # Nothing here holds what was opened.
-        taken = sum([(await opened(pool, "original", runtime)).resident_bytes for runtime in RUNTIMES])
-        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == taken
+        resident_bytes = 0
+        for runtime in RUNTIMES:
+            # No variable keeps the loaded variant, so that it can be freed.
+            resident_bytes += (await opened(pool, "original", runtime)).resident_bytes
+        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == resident_bytes
         assert gauge(metrics, "slimseq_variant_loaded", "original") == 1
         assert gauge(metrics, "slimseq_queue_rows", "original") == 0
 
@@ -327,7 +372,8 @@ async def test_any_number_of_callers_unload_a_variant_of_two_runtimes_and_one_ma
         unloading.pop(0).cancel()
         await asyncio.gather(*unloading)
 
-        assert pool.loaded() == [] and opener.closed == [1, 1]
+        assert pool.loaded() == []
+        assert opener.closed == [1, 1]
         assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == 0
         assert gauge(metrics, "slimseq_variant_loaded", "original") == 0
         assert gauge(metrics, "slimseq_queue_rows", "original") is None
@@ -336,7 +382,8 @@ async def test_any_number_of_callers_unload_a_variant_of_two_runtimes_and_one_ma
 
 
 async def test_unloads_under_traffic_close_each_copy_once_and_harm_no_request(embedded: Store) -> None:
-    opener, is_over = CountingOpener(), False
+    opener = CountingOpener()
+    is_over = False
 
     async with with_pool(embedded, opener) as pool:
 
@@ -344,7 +391,8 @@ async def test_unloads_under_traffic_close_each_copy_once_and_harm_no_request(em
             while not is_over:
                 async with pool.lease(TRANSLATION, variant, "onnxruntime") as loaded:
                     await asyncio.sleep(0.01)
-                    assert opener.closed[[each() for each in opener.generators].index(loaded.generator)] == 0
+                    number = [generator() for generator in opener.generators].index(loaded.generator)
+                    assert opener.closed[number] == 0
                 await asyncio.sleep(0.005)
 
         async def unload() -> None:
@@ -362,11 +410,14 @@ async def test_unloads_under_traffic_close_each_copy_once_and_harm_no_request(em
         for variant in ("original", "quantized"):
             await pool.unload(TRANSLATION, variant)
 
-        assert pool.loaded() == [] and len(opener.closed) > 2 and set(opener.closed) == {1}
+        assert pool.loaded() == []
+        assert len(opener.closed) > 2
+        assert set(opener.closed) == {1}
 
 
 async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:
-    opener, metrics = CountingOpener(), ServiceMetrics("test")
+    opener = CountingOpener()
+    metrics = ServiceMetrics("test")
 
     async with with_pool(embedded, opener, metrics=metrics) as pool:
         opener.gate.clear()
@@ -383,18 +434,25 @@ async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_
         opener.gate.set()
         await unloading
 
-        assert pool.loaded() == [] and opener.closed == [1]
+        assert pool.loaded() == []
+        assert opener.closed == [1]
         assert gauge(metrics, "slimseq_variant_loaded", "quantized") == 0
         assert (await opened(pool, "quantized")).key.variant == "quantized"
 
 
-async def test_after_an_unload_requests_see_what_a_slow_store_has_by_then(
+async def test_an_unload_ends_after_the_catalogue_has_read_the_store_however_slow_the_store_is(
     own_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = Store.scan
+
+    def scan_slowly(store: Store, known: Iterable[Entry] = ()) -> list[Entry]:
+        entries = scan(store, known)
+        time.sleep(0.2)
+        return entries
+
     async with with_pool(own_store, CountingOpener()) as pool:
         await opened(pool, "quantized")
-        monkeypatch.setattr(Store, "scan", lambda *known: (scan(*known), time.sleep(0.2))[0])  # type: ignore[func-returns-value]
+        monkeypatch.setattr(Store, "scan", scan_slowly)
         own_store.remove(TRANSLATION, "quantized")
 
         await pool.unload(TRANSLATION, "quantized")

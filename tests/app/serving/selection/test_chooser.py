@@ -19,7 +19,8 @@ from tests.app.serving.artifacts import manifest, put, variant_of
 
 TRANSLATION = Task.TRANSLATION
 ANY = RequestedVariant()
-GERMAN, FRENCH = (TRANSLATION, ("en", "de")), (TRANSLATION, ("en", "fr"))
+GERMAN = (TRANSLATION, ("en", "de"))
+FRENCH = (TRANSLATION, ("en", "fr"))
 # Options of a model of many languages, which serves each pair of them.
 MANY = GenerationDefaults(language_tokens={code: f"{code}_XX" for code in ("en", "de", "fr", "es")})
 
@@ -45,79 +46,100 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
 
 
-def test_a_promoted_variant_is_the_default_of_its_pair_unless_a_setting_names_one_or_it_is_gone(tmp_path: Path) -> None:
+@pytest.fixture
+def two_pairs(tmp_path: Path) -> Path:
+    """A store with two variants to German, and two to French."""
     rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
-    store = put(
+    return put(
         tmp_path,
         manifest(variant="quantized"),
         manifest(variant="pruned", gate=rejected),
         manifest(variant="french", languages=["en", "fr"]),
         manifest(variant="zz-french", languages=["en", "fr"]),
     )
-    # A setting pins the default of the second one.
-    usual, pinned = chooser(store), chooser(store, default="quantized")
-    for each in (usual, pinned):
-        each.defaults.promotions = {GERMAN: Promotion("pruned", "e1"), FRENCH: Promotion("zz-french", "e2")}
-
-    assert usual.select(TRANSLATION, ANY).variant == "pruned"
-    assert usual.select(TRANSLATION, ANY, ("en", "de")).variant == "pruned"
-    assert usual.defaults.reason(*GERMAN) == "experiment e1 promoted pruned"
-    assert pinned.select(TRANSLATION, ANY).variant == "quantized"
-    assert pinned.select(TRANSLATION, ANY, (None, "de")).variant == "quantized"
-    assert pinned.defaults.reason(*GERMAN).startswith("SLIMSEQ_DEFAULT_TRANSLATION names quantized; that comes before")
-    for each in (usual, pinned):
-        assert each.select(TRANSLATION, ANY, (None, "fr")).variant == "zz-french"
-        assert each.defaults.named_by_setting(*FRENCH) is None
-        assert each.defaults.reason(*FRENCH) == "experiment e2 promoted zz-french"
-
-    usual.defaults.promotions = {GERMAN: Promotion("gone", "e1"), FRENCH: Promotion("quantized", "e2")}
-    assert usual.select(TRANSLATION, ANY).variant == "quantized"
-    assert usual.defaults.reason(*GERMAN) == "usual default: experiment e1 promoted gone, which is not in the store"
-    assert usual.select(TRANSLATION, ANY, (None, "fr")).variant == "french"
-    assert usual.defaults.reason(*FRENCH) == "usual default: experiment e2 promoted quantized, which is en to de now"
-    assert usual.defaults.reason(Task.SUMMARIZATION, ("en",)) == "usual default"
 
 
-def test_nothing_but_a_setting_changes_the_language_of_requests_that_name_none(tmp_path: Path) -> None:
-    store = put(
-        tmp_path,
+def test_a_promoted_variant_is_the_default_of_its_pair(two_pairs: Path) -> None:
+    found = chooser(two_pairs)
+    found.defaults.promotions = {GERMAN: Promotion("pruned", "e1"), FRENCH: Promotion("zz-french", "e2")}
+
+    assert found.select(TRANSLATION, ANY).variant == "pruned"
+    assert found.select(TRANSLATION, ANY, ("en", "de")).variant == "pruned"
+    assert found.defaults.reason(*GERMAN) == "experiment e1 promoted pruned"
+    assert found.select(TRANSLATION, ANY, (None, "fr")).variant == "zz-french"
+    assert found.defaults.reason(*FRENCH) == "experiment e2 promoted zz-french"
+
+
+def test_a_setting_comes_before_a_promotion_of_its_pair_alone(two_pairs: Path) -> None:
+    found = chooser(two_pairs, default="quantized")
+    found.defaults.promotions = {GERMAN: Promotion("pruned", "e1"), FRENCH: Promotion("zz-french", "e2")}
+
+    assert found.select(TRANSLATION, ANY).variant == "quantized"
+    assert found.select(TRANSLATION, ANY, (None, "de")).variant == "quantized"
+    assert found.defaults.reason(*GERMAN).startswith("SLIMSEQ_DEFAULT_TRANSLATION names quantized; that comes before")
+    assert found.select(TRANSLATION, ANY, (None, "fr")).variant == "zz-french"
+    assert found.defaults.named_by_setting(*FRENCH) is None
+    assert found.defaults.reason(*FRENCH) == "experiment e2 promoted zz-french"
+
+
+def test_a_promoted_variant_that_is_gone_or_of_another_pair_leaves_the_usual_default(two_pairs: Path) -> None:
+    found = chooser(two_pairs)
+    found.defaults.promotions = {GERMAN: Promotion("gone", "e1"), FRENCH: Promotion("quantized", "e2")}
+
+    assert found.select(TRANSLATION, ANY).variant == "quantized"
+    assert found.defaults.reason(*GERMAN) == "usual default: experiment e1 promoted gone, which is not in the store"
+    assert found.select(TRANSLATION, ANY, (None, "fr")).variant == "french"
+    assert found.defaults.reason(*FRENCH) == "usual default: experiment e2 promoted quantized, which is en to de now"
+    assert found.defaults.reason(Task.SUMMARIZATION, ("en",)) == "usual default"
+
+
+def put_many(root: Path) -> Path:
+    """Makes a store with variants to German and to French, and a model of many languages."""
+    return put(
+        root,
         manifest(variant="quantized"),
         manifest(variant="french", languages=["en", "fr"]),
         manifest(variant="many", languages=["en", "es"], generation=MANY),
     )
+
+
+def selected(defaults: Defaults, named: Named | None = None) -> Selection:
+    return Chooser(defaults).select(TRANSLATION, ANY, named)
+
+
+def test_neither_a_promotion_nor_a_broken_variant_changes_the_language_of_requests_that_name_none(
+    tmp_path: Path,
+) -> None:
     broken: set[str] = set()
+    error = InvalidArtifact("broken", "it is")
+    defaults = Defaults(
+        Catalogue(Store(put_many(tmp_path))), last_error=lambda task, variant: error if variant in broken else None
+    )
 
-    def defaults_with(pair: Pair | None = None, default: str | None = None) -> Defaults:
-        error = InvalidArtifact("broken", "it is")
-        return Defaults(
-            Catalogue(Store(store)),
-            {TRANSLATION: default},
-            pair,
-            lambda task, variant: error if variant in broken else None,
-        )
-
-    def selected(defaults: Defaults, named: Named | None = None) -> Selection:
-        return Chooser(defaults).select(TRANSLATION, ANY, named)
-
-    usual = defaults_with()
-    usual.promotions = {FRENCH: Promotion("french", "e1")}
-    assert selected(usual) == Selection("quantized")
+    defaults.promotions = {FRENCH: Promotion("french", "e1")}
+    assert selected(defaults) == Selection("quantized")
 
     # A variant that cannot be loaded is replaced by one of the same pair: `many` translates to German too.
     broken.add("quantized")
-    assert selected(usual) == Selection("many", pair=("en", "de"))
+    assert selected(defaults) == Selection("many", pair=("en", "de"))
     broken.add("many")
-    assert selected(usual).variant == "quantized"
-    broken.clear()
+    assert selected(defaults).variant == "quantized"
 
-    # The pair of the variant that a setting names, unless another setting says which.
+
+def test_settings_change_the_language_of_requests_that_name_none(tmp_path: Path) -> None:
+    store = put_many(tmp_path)
+
+    def defaults_with(pair: Pair | None = None, default: str | None = None) -> Defaults:
+        return Defaults(Catalogue(Store(store)), {TRANSLATION: default}, pair)
+
+    # The pair of the variant that a setting names, unless another setting names the pair.
     assert selected(defaults_with(default="french")) == Selection("french")
     assert selected(defaults_with(("en", "de"), default="french")) == Selection("quantized")
     assert selected(defaults_with(("en", "de"), default="french"), (None, "fr")) == Selection("french")
     assert selected(defaults_with(("EN", "fr-CA"))) == Selection("french")
     assert selected(defaults_with(("de", "fr"))) == Selection("many", pair=("de", "fr"))
     assert selected(defaults_with(("de", "fr")), ("de", None)) == Selection("many", pair=("de", "fr"))
-    assert usual.pairs(TRANSLATION) == [("en", "de"), ("en", "fr"), ("en", "es")]
+    assert defaults_with().pairs(TRANSLATION) == [("en", "de"), ("en", "fr"), ("en", "es")]
     assert defaults_with(("de", "fr")).pairs(TRANSLATION)[0] == ("de", "fr")
 
 
@@ -160,8 +182,10 @@ def test_demonstrations_come_after_all_other_models(tmp_path: Path) -> None:
     assert chooser(store).select(TRANSLATION, ANY, (None, "pt")).variant == "mine"
 
 
-def test_each_pair_has_its_own_default_and_unknown_pairs_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    store = put(
+@pytest.fixture
+def three_pairs(tmp_path: Path) -> Path:
+    """A store with variants to German and French, and one from Chinese to English."""
+    return put(
         tmp_path,
         manifest(variant="quantized"),
         manifest(variant="zz-french", languages=["en", "fr"]),
@@ -169,40 +193,67 @@ def test_each_pair_has_its_own_default_and_unknown_pairs_are_refused_with_those_
         manifest(variant="from-chinese", languages=["zh-Hans", "en"]),
     )
 
-    def selected(source: str | None, target: str | None, choice: RequestedVariant = ANY) -> Selection:
-        return chooser(store).select(TRANSLATION, choice, (source, target))
 
-    assert selected("en", "de") == Selection("quantized")
-    assert selected("EN", "DE") == Selection("quantized")
-    assert selected("en", "fr") == Selection("french")
-    assert selected("zh-hans", "en") == Selection("from-chinese")
-    assert selected(None, "fr") == Selection("french")
-    assert selected(None, "fr", RequestedVariant(max_bytes=5000)).variant == "french"
-    assert selected("en", None) == Selection("quantized")
-    assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("en", "de", Selection("quantized")),
+        ("EN", "DE", Selection("quantized")),
+        ("en", "fr", Selection("french")),
+        ("zh-hans", "en", Selection("from-chinese")),
+        (None, "fr", Selection("french")),
+        ("en", None, Selection("quantized")),
+        ("zh-Hans", "fr", Selection("french", pivot="en")),
+    ],
+)
+def test_each_pair_has_its_own_default(
+    three_pairs: Path, source: str | None, target: str | None, expected: Selection
+) -> None:
+    assert chooser(three_pairs).select(TRANSLATION, ANY, (source, target)) == expected
 
+
+def test_a_quantized_base_model_comes_before_other_variants_of_its_pair(three_pairs: Path) -> None:
     french = manifest(variant="french", languages=["en", "fr"])
-    put(tmp_path, variant_of(french, "int8", "quantize", languages=["en", "fr"]))
-    # A quantized base model comes before other variants.
-    assert selected("en", "fr") == Selection("int8")
-    assert selected("zh-Hans", "fr") == Selection("int8", pivot="en")
-    by_setting = chooser(store, default="zz-french")
+    put(three_pairs, variant_of(french, "int8", "quantize", languages=["en", "fr"]))
+
+    assert chooser(three_pairs).select(TRANSLATION, ANY, ("en", "fr")) == Selection("int8")
+    assert chooser(three_pairs).select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("int8", pivot="en")
+
+
+def test_a_setting_is_the_default_of_its_pair_and_a_request_may_limit_or_name_the_variant(three_pairs: Path) -> None:
+    by_setting = chooser(three_pairs, default="zz-french")
+    limited = RequestedVariant(max_bytes=5000)
+    named = RequestedVariant("quantized")
+
     assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
     assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")
-    assert selected("zh-Hans", "fr", RequestedVariant("quantized")) == Selection("quantized")
-    known = "; there is en to de, en to fr, zh-Hans to en$"
-    with pytest.raises(UnsupportedLanguages, match=f"no variant translates from zh-Hans to fr{known}"):
-        selected("zh-Hans", "fr", RequestedVariant(max_bytes=100))
-    with pytest.raises(UnsupportedLanguages, match=f"^no variant translates to es{known}"):
-        selected(None, "es")
-    for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es")):
-        with pytest.raises(
-            UnsupportedLanguages, match=f"from {pair[0]} to {pair[1]}, and no two do by way of English{known}"
-        ):
-            selected(*pair)
-    for code in ("en", "de"):
-        with pytest.raises(UnsupportedLanguages, match=f"source and target are both {code}$"):
-            selected(code, code)
+    assert chooser(three_pairs).select(TRANSLATION, limited, (None, "fr")).variant == "french"
+    assert chooser(three_pairs).select(TRANSLATION, named, ("zh-Hans", "fr")) == Selection("quantized")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "says"),
+    [
+        (None, "es", "^no variant translates to es; {known}"),
+        ("fr", "en", "from fr to en, and no two do by way of English; {known}"),
+        ("fr", "de", "from fr to de, and no two do by way of English; {known}"),
+        ("zh-Hans", "es", "from zh-Hans to es, and no two do by way of English; {known}"),
+        ("en", "en", "source and target are both en$"),
+        ("de", "de", "source and target are both de$"),
+    ],
+)
+def test_an_unknown_pair_is_refused_with_the_pairs_that_there_are(
+    three_pairs: Path, source: str | None, target: str, says: str
+) -> None:
+    known = "there is en to de, en to fr, zh-Hans to en$"
+
+    with pytest.raises(UnsupportedLanguages, match=says.format(known=known)):
+        chooser(three_pairs).select(TRANSLATION, ANY, (source, target))
+
+
+def test_limits_do_not_select_two_variants_by_way_of_english(three_pairs: Path) -> None:
+    with pytest.raises(UnsupportedLanguages, match="no variant translates from zh-Hans to fr; there is en to de"):
+        chooser(three_pairs).select(TRANSLATION, RequestedVariant(max_bytes=100), ("zh-Hans", "fr"))
 
 
 def test_a_request_for_a_default_that_the_store_lacks_is_refused(tmp_path: Path) -> None:

@@ -67,10 +67,13 @@ class InFlight:
     Attributes:
         row: index of the row in its request.
         tokens: its expected tokens, which count for the budget.
-        is_reserved: whether they count for the reserve for short rows instead.
+        is_reserved: whether `tokens` count for the reserve for short rows instead of the budget.
+        started: time of `time.monotonic`.
         reported: number of tokens that the listener has received, including earlier runs.
         generated: number of tokens of this run.
-        rows_of_steps: the rows of all its steps, added up.
+        steps: number of decoder steps that the row was in.
+        rows_of_steps: sum of the numbers of rows in these steps. Divided by `steps`, it is the mean number of rows that
+            shared a step.
         stream: decodes tokens for the search of stop strings, None without stop strings.
         written: the decoded text of this run, in pieces.
     """
@@ -88,8 +91,8 @@ class InFlight:
     stream: TextStream | None = None
     written: list[str] = field(default_factory=list)
 
-    def restart(self, stream: TextStream | None) -> None:
-        """Starts the row again. The number of reported tokens is kept."""
+    def begin_run(self, stream: TextStream | None) -> None:
+        """Begins the first run of the row, or a further one. The number of reported tokens is kept."""
         self.generated = 0
         self.stream = stream
         self.written = []
@@ -122,9 +125,9 @@ class EngineWorker:
         rows: the rows in the engine, by the engine's key.
         joining: the rows that join the engine before the next step.
         retries: groups of rows that shared an engine when it failed. They run again, one group after the other.
-        waiting: input tokens of rows that were added, in order. The last ones still wait for the encoder: as many as
-            `engine.waiting` says.
-        waited_steps: number of steps for which they have waited.
+        waiting: numbers of input tokens of the rows that were added, in order. The last `engine.waiting` of these rows
+            still wait for the encoder.
+        waited_steps: number of steps for which rows have waited for the encoder.
         is_bound: whether the thread is bound to a core.
     """
 
@@ -146,8 +149,9 @@ class EngineWorker:
 
     def admit(self, engine: Engine) -> None:
         """Runs the encoder for rows that wait, unless they should wait for others to share the run."""
-        is_busy = len(engine) - engine.waiting >= MIN_BUSY_ROWS and self.waited_steps < MAX_WAITED_STEPS
-        if is_busy and engine.waiting < ROWS_TOGETHER and sum(self.waiting) <= TOKENS_TOGETHER:
+        decoding_rows = len(engine) - engine.waiting
+        may_wait = decoding_rows >= MIN_BUSY_ROWS and self.waited_steps < MAX_WAITED_STEPS
+        if may_wait and engine.waiting < ROWS_TOGETHER and sum(self.waiting) <= TOKENS_TOGETHER:
             self.waited_steps += 1
             return
         engine.admit()
@@ -182,8 +186,8 @@ class ContinuousBatching(RequestQueue):
         if self._cores:
             self._keep_to_core(worker)
         try:
-            self._leave(worker)
-            engine = self._join(worker)
+            self._drop_unawaited(worker)
+            engine = self._add_joining(worker)
             if engine.waiting:
                 worker.admit(engine)
             self._step(worker, engine)
@@ -208,11 +212,12 @@ class ContinuousBatching(RequestQueue):
             if self._is_closing:
                 return False
             if worker.retries:
-                # No new rows join a retry, so that a second failure does not affect them.
+                # The next group starts when the engine is empty. No new rows join a retry, so that a second failure
+                # does not affect them.
                 if not worker.rows:
                     worker.joining = [each for each in worker.retries.pop() if not each.request.is_over]
             elif self._queue:
-                # Usually the queue is empty here.
+                # Usually the queue is empty, and there is nothing to fill.
                 self._fill(worker)
             return True
 
@@ -221,30 +226,39 @@ class ContinuousBatching(RequestQueue):
 
         Left alone, Linux lets two of them share a core for milliseconds while another one idles.
         """
-        is_bound = len(self._workers) == len(self._cores) and all(map(len, self._workers))
+        all_have_rows = all(map(len, self._workers))
+        is_bound = all_have_rows and len(self._workers) == len(self._cores)
         if is_bound is not worker.is_bound and sys.platform == "linux":
             worker.is_bound = is_bound
+            cores = [self._cores[worker.number]] if is_bound else self._cores
             # A container may have lost the core, or may not choose.
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, [self._cores[worker.number]] if is_bound else self._cores)
+                os.sched_setaffinity(0, cores)
 
     def _fill(self, worker: EngineWorker) -> None:
         """Assigns rows to an engine within the budget, while the queue is locked."""
         self._queue = [request for request in self._queue if not request.is_over]
+
         # Rows are divided evenly among the engines, rounded up.
         in_flight = sum(map(len, self._workers))
         share = math.ceil((self._queued_rows() + in_flight) / len(self._threads))
-        reserved, others = worker.tokens(is_reserved=True), worker.tokens(is_reserved=False)
-        reserve, budget = self._reserve - reserved, self._budget - others
-        mean_tokens = (reserved + others) / max(len(worker.rows), 1)
+
+        # What the rows in flight leave of the limits: of tokens, of hypotheses, and of the next encoder run.
+        reserved_tokens = worker.tokens(is_reserved=True)
+        other_tokens = worker.tokens(is_reserved=False)
+        reserve = self._reserve - reserved_tokens
+        budget = self._budget - other_tokens
+        mean_tokens = (reserved_tokens + other_tokens) / max(len(worker.rows), 1)
         # The hypotheses of requests with few rows (True), and of others (False).
         hypotheses = Counter[bool]()
         for each in worker.rows.values():
             hypotheses[_has_few_rows(each.request)] += each.options.num_beams
-        waiting = worker.engine.waiting if worker.engine else 0
-        worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
+        waiting_rows = worker.engine.waiting if worker.engine else 0
+        encoded_rows = len(worker.waiting) - waiting_rows
+        worker.waiting = worker.waiting[encoded_rows:]
         max_encoded = MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS
         encoder_budget = max_encoded - sum(worker.waiting)
+
         while self._queue and len(worker) < share and encoder_budget > 0:
             startable = [
                 each
@@ -266,25 +280,30 @@ class ContinuousBatching(RequestQueue):
                 reserve -= request.next_tokens
             else:
                 budget -= request.next_tokens
-            worker.joining.append(self._start_row(request, is_reserved=is_reserved))
-            hypotheses[_has_few_rows(request)] += worker.joining[-1].options.num_beams
-            encoder_budget -= len(request.rows[worker.joining[-1].row].ids)
+            started = self._start_row(request, is_reserved=is_reserved)
+            worker.joining.append(started)
+            hypotheses[_has_few_rows(request)] += started.options.num_beams
+            encoder_budget -= len(request.rows[started.row].ids)
         if self._queue:
+            # Another worker may have capacity for the rest.
             self._changed.notify()
 
     def _start_row(self, request: QueuedRequest, *, is_reserved: bool) -> InFlight:
+        """Takes the next row of a request from the queue."""
+        # `_take_row` changes `next_tokens` to those of the row after it.
         tokens = request.next_tokens
         row = self._take_row(request)
         request.begin()
-        options, output = request.options, request.rows[row].output
-        if output:
-            options = ForcedOptions(max_new_tokens=len(output.ids), forced_ids=output.ids)
+        options = request.options
+        given_output = request.rows[row].output
+        if given_output:
+            options = ForcedOptions(max_new_tokens=len(given_output.ids), forced_ids=given_output.ids)
         if options.do_sample and options.seed is None:
             # With a seed, a retry samples the same tokens.
             options = options.model_copy(update={"seed": secrets.randbits(SEED_BITS)})
         return InFlight(request, row, options, tokens, is_reserved)
 
-    def _join(self, worker: EngineWorker) -> Engine:
+    def _add_joining(self, worker: EngineWorker) -> Engine:
         """Adds the joining rows to the engine of a thread. After an error it is a new engine."""
         if worker.engine is None:
             worker.engine = self._generator.engine()
@@ -293,7 +312,7 @@ class ContinuousBatching(RequestQueue):
             flight = worker.joining[0]
             request = flight.request
             stops = request.stops_of(flight.row)
-            flight.restart(self._generator.stream() if stops else None)
+            flight.begin_run(self._generator.stream() if stops else None)
             # Streamed rows report tokens once they are final. Listeners and the search of stop strings need that.
             is_streamed = request.listener is not None or bool(stops)
             ids = request.rows[flight.row].ids
@@ -321,7 +340,7 @@ class ContinuousBatching(RequestQueue):
         if len(flights) == 1:
             self._failed([flights[0].request], error)
 
-    def _leave(self, worker: EngineWorker) -> None:
+    def _drop_unawaited(self, worker: EngineWorker) -> None:
         """Drops the rows that nobody awaits any more."""
         keys = [key for key, each in worker.rows.items() if each.request.is_over]
         over = {worker.rows[key].request: None for key in keys}
@@ -334,13 +353,13 @@ class ContinuousBatching(RequestQueue):
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
         """Makes a decoder step, reports its tokens, and completes the rows that have ended."""
-        if self._on_rows and worker.rows:
-            self._on_rows(len(worker.rows))
-        together = len(worker.rows)
+        rows = len(worker.rows)
+        if self._on_rows and rows:
+            self._on_rows(rows)
         for key, progress in engine.step().items():
             flight = worker.rows[key]
             flight.steps += 1
-            flight.rows_of_steps += together
+            flight.rows_of_steps += rows
             request = flight.request
             request.first_step = request.first_step or time.monotonic()
             flight.report(progress.tokens)
@@ -354,7 +373,8 @@ class ContinuousBatching(RequestQueue):
                 with self._changed:
                     del worker.rows[key]
                 request.complete({flight.row: output})
-                self._succeeded(time.monotonic() - flight.started, flight.rows_of_steps / flight.steps)
+                mean_rows = flight.rows_of_steps / flight.steps
+                self._succeeded(time.monotonic() - flight.started, mean_rows)
 
 
 def _has_few_rows(request: QueuedRequest) -> bool:
@@ -367,5 +387,7 @@ def _max_hypotheses(request: QueuedRequest, share: int, mean_tokens: float) -> i
     `share` is the engine's share of all rows, `mean_tokens` the mean of the expected tokens of the rows in flight.
     """
     is_large_share = share * request.options.num_beams > LARGE_SHARE_HYPOTHESES
-    may_wait = _has_few_rows(request) and not is_large_share and 2 * request.next_tokens > mean_tokens
-    return MAX_HYPOTHESES_OF_FEW if may_wait else MAX_HYPOTHESES
+    are_others_much_longer = mean_tokens >= 2 * request.next_tokens
+    if _has_few_rows(request) and not is_large_share and not are_others_much_longer:
+        return MAX_HYPOTHESES_OF_FEW
+    return MAX_HYPOTHESES

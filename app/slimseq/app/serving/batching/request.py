@@ -1,6 +1,6 @@
 """A request in the queue of a variant: its rows, its deadline and priority, and the future of its outputs.
 
-The event loop makes and awaits it. Worker threads (`continuous`, `static`) take its rows and complete them.
+The event loop makes and awaits a request. Worker threads (`continuous`, `static`) take and complete the rows.
 """
 
 import asyncio
@@ -109,12 +109,14 @@ class QueuedRequest:
     def __post_init__(self) -> None:
         # Factor of its expected tokens in fair queueing.
         self.factor = LOW_PRIORITY_FACTOR if self.due.priority == "low" else 1
-        self.is_abandoned = self._has_failed = False
+        self.is_abandoned = False
+        self._has_failed = False
         self._loop = asyncio.get_running_loop()
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        # Times of `time.monotonic`: its first row started, made a step, had a token or ended; its last row ended.
+        # Times of `time.monotonic`: the first row started; a row made the first step; the first token or the first
+        # complete row was there; the last row ended.
         self.begun: float | None = None
         self.first_step: float | None = None
         self.first_output: float | None = None
@@ -125,18 +127,24 @@ class QueuedRequest:
         # For each row that is generated, the rows that get its output.
         self._equal_rows: dict[int, list[int]] = {row: [row] for row in range(len(self.rows))}
         if self.has_equal_rows and not self.options.do_sample:
-            first_rows: dict[object, int] = {}
-            for row, encoding in enumerate(self.rows):
-                key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in self.unstopped)
-                first = first_rows.setdefault(key, row)
-                if first < row:
-                    self._equal_rows[first] += self._equal_rows.pop(row)
+            self._join_equal_rows()
         order = list(self._equal_rows)
-        # Rows of similar length share a batch with little padding. A stream needs reading order.
-        self.waiting = deque(order if self.listener else sorted(order, key=lambda row: -len(self.rows[row].ids)))
+        if self.listener is None:
+            # The longest rows come first, so that rows of similar length share a batch with little padding. A stream
+            # needs reading order.
+            order.sort(key=lambda row: -len(self.rows[row].ids))
+        self.waiting = deque(order)
         # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
         self.next_tokens = 0
         self.virtual_finish = 0.0
+
+    def _join_equal_rows(self) -> None:
+        first_rows: dict[object, int] = {}
+        for row, encoding in enumerate(self.rows):
+            key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in self.unstopped)
+            first = first_rows.setdefault(key, row)
+            if first < row:
+                self._equal_rows[first] += self._equal_rows.pop(row)
 
     @property
     def is_over(self) -> bool:
@@ -156,7 +164,10 @@ class QueuedRequest:
             self.begun = time.monotonic()
 
     def span_attributes(self, artifact: str) -> dict[str, AttributeValue]:
-        """Returns what a span says of it, also by version 0.1.0 of OpenTelemetry's conventions for generative AI."""
+        """Returns the attributes of the request's span.
+
+        Those that begin with `gen_ai` follow version 0.1.0 of OpenTelemetry's conventions for generative AI.
+        """
         outputs = list(self._outputs.values())
         return {
             "slimseq.artifact": artifact,
@@ -168,37 +179,49 @@ class QueuedRequest:
             "gen_ai.request.choice.count": self.options.num_return_sequences,
             "gen_ai.request.stream": self.listener is not None,
             "gen_ai.response.model": artifact,
-            "gen_ai.response.finish_reasons": ["length" if o.finish_reason == "length" else "stop" for o in outputs],
+            "gen_ai.response.finish_reasons": [
+                "length" if output.finish_reason == "length" else "stop" for output in outputs
+            ],
             "gen_ai.usage.input_tokens": sum(len(row.ids) for row in self.rows),
             "gen_ai.usage.output_tokens": sum(output.output_tokens for output in outputs),
         }
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
-        """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
+        """Adds the outputs of rows, and gives equal rows the same output. The last outputs resolve the future."""
         self.first_output = self.first_output or time.monotonic()
-        outputs = {
-            row: output.cut(self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
-        }
+        completed = {}
+        for first, output in outputs.items():
+            for row in self._equal_rows[first]:
+                completed[row] = output.cut(self.stops_of(row))
         with self._completing:
-            self._outputs |= outputs
+            self._outputs |= completed
             is_whole = len(self._outputs) == len(self.rows)
         if self.listener:
-            for row, output in sorted(outputs.items()):
+            for row, output in sorted(completed.items()):
                 self.listener.on_row(row, output)
         if is_whole:
-            begun = self.begun or self.arrival
             self.ended = time.monotonic()
-            # Tokens after the first one; -1 without tokens.
-            further = sum(output.output_tokens for output in self._outputs.values()) - 1
-            result = Generated(
-                outputs=[self._outputs[row] for row in range(len(self.rows))],
-                queue_seconds=begun - self.arrival,
-                inference_seconds=self.ended - begun,
-                begun=begun,
-                first_token_seconds=(self.first_step or self.first_output) - self.arrival if further >= 0 else None,
-                token_seconds=(self.ended - self.first_step) / further if self.first_step and further > 0 else None,
-            )
+            result = self._generated(self.first_output, self.ended)
             self._resolve(lambda: self.future.set_result(result))
+
+    def _generated(self, first_output: float, ended: float) -> Generated:
+        """Returns the outputs and the times of a request whose rows are complete."""
+        begun = self.begun or self.arrival
+        tokens = sum(output.output_tokens for output in self._outputs.values())
+        first_token_seconds = None
+        if tokens > 0:
+            first_token_seconds = (self.first_step or first_output) - self.arrival
+        token_seconds = None
+        if tokens > 1 and self.first_step:
+            token_seconds = (ended - self.first_step) / (tokens - 1)
+        return Generated(
+            outputs=[self._outputs[row] for row in range(len(self.rows))],
+            queue_seconds=begun - self.arrival,
+            inference_seconds=ended - begun,
+            begun=begun,
+            first_token_seconds=first_token_seconds,
+            token_seconds=token_seconds,
+        )
 
     def abandon(self) -> None:
         """Marks the request as no longer awaited. Called on the event loop."""

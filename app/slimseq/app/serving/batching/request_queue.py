@@ -65,11 +65,14 @@ class WorkLimits:
 
 @dataclass(eq=False)
 class RequestQueue(ABC):
-    """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
+    """The queue and the worker threads of one loaded variant.
 
-    `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
-    rows of each batch or step. `on_accepted` is called with the mean number of tokens a step of an output of
-    greedy search. `traces` receives the phases of requests.
+    Attributes:
+        _name: name of the variant, for errors and threads.
+        workers: number of threads: of engines, or of concurrent batches.
+        _on_rows: called with the number of rows of each batch or step.
+        _on_accepted: called at the end of an output of greedy search, with its mean number of tokens for each step.
+        _traces: receives the phases of requests.
     """
 
     _generator: TextGenerator
@@ -93,8 +96,10 @@ class RequestQueue(ABC):
         self.failures = 0
         # Whether a worker has ended because of an error. Requests are refused, and the pool loads the variant anew.
         self.has_failed = False
-        names = [f"worker {number} {self._name}" for number in range(self.workers)]
-        self._threads = [threading.Thread(target=self._work_to_the_end, name=each, daemon=True) for each in names]
+        self._threads = [
+            threading.Thread(target=self._work_to_the_end, name=f"worker {number} {self._name}", daemon=True)
+            for number in range(self.workers)
+        ]
         self._prepare()
         try:
             for thread in self._threads:
@@ -120,7 +125,7 @@ class RequestQueue(ABC):
     def submit(self, request: QueuedRequest) -> QueuedRequest:
         """Queues a request. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
-        Further rows of an admitted request are queued even if the queue is full, and take nobody else's place in it.
+        Further rows of an admitted request are queued even if the queue is full, and do not count for its limit.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
@@ -222,7 +227,8 @@ class RequestQueue(ABC):
 
     def _take_row(self, request: QueuedRequest) -> int:
         """Takes the next row of a request, while the queue is locked, and advances the virtual time by its tokens."""
-        self._virtual_time += request.next_tokens / sum(1 / each.factor for each in self._queue)
+        total_weight = sum(1 / each.factor for each in self._queue)
+        self._virtual_time += request.next_tokens / total_weight
         row = request.waiting.popleft()
         if request.waiting:
             request.next_tokens = next_tokens(request)
@@ -234,14 +240,18 @@ class RequestQueue(ABC):
     def _succeeded(self, seconds: float, rows: float) -> None:
         """Updates the average time of a row, given the seconds that a number of rows took together."""
         self.failures = 0
-        self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
+        # An exponential moving average.
+        last_seconds_a_row = seconds / rows
+        self._seconds_a_row += LAST_WEIGHT * (last_seconds_a_row - self._seconds_a_row)
 
     def _retry_after_seconds(self, rows: int) -> int:
-        """Returns when a rejected request should return: once so many rows are done, at different times."""
+        """Returns after how long a rejected client should retry: the time for `rows` rows, and a random addition."""
         seconds = rows * self._seconds_a_row / len(self._threads)
-        return math.ceil(min(max(seconds * random.uniform(*RETRY_JITTER), 1), MAX_RETRY_SECONDS))
+        with_jitter = seconds * random.uniform(*RETRY_JITTER)
+        return math.ceil(min(max(with_jitter, 1), MAX_RETRY_SECONDS))
 
     def _failed(self, requests: Iterable[QueuedRequest], error: BaseException) -> None:
+        """Fails requests after an error of a batch or a step. An error that is none of ours counts as a failure."""
         answer: SlimseqError = GenerationFailed(self._name)
         if isinstance(error, SlimseqError):
             answer = error
@@ -260,6 +270,7 @@ class RequestQueue(ABC):
             self._drop(request, ShuttingDown() if self._is_closing else VariantFailed(self._name))
 
     def _give_up(self, requests: Iterable[QueuedRequest]) -> None:
+        """Fails requests that a worker has stopped: the queue closes, or nobody awaits the requests any more."""
         for request in requests:
             self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
 
@@ -281,10 +292,15 @@ by_virtual_finish = attrgetter("virtual_finish")
 
 
 def next_tokens(request: QueuedRequest) -> int:
+    """Returns the expected tokens of the next row of a request."""
     return expected_tokens(request.rows[request.waiting[0]], request.options)
 
 
 def expected_tokens(encoding: Encoding, options: GenerationOptions) -> int:
     """Returns the expected tokens of a row: its input, which the beams share, and the output of each beam."""
-    expected = min(options.max_new_tokens, max(len(encoding.ids) + EXPECTED_EXTRA_TOKENS, options.min_new_tokens))
-    return len(encoding.ids) + (1 if encoding.output else options.num_beams) * expected
+    input_tokens = len(encoding.ids)
+    output_tokens = max(input_tokens + EXPECTED_EXTRA_TOKENS, options.min_new_tokens)
+    output_tokens = min(output_tokens, options.max_new_tokens)
+    # A given output is scored without a search.
+    beams = 1 if encoding.output else options.num_beams
+    return input_tokens + beams * output_tokens

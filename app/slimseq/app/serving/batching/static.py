@@ -16,15 +16,21 @@ from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions
 
+# A request, and the index of one of its rows.
+RequestRow = tuple[QueuedRequest, int]
+
 
 @dataclass
 class RowBatch:
-    """Rows that run together, as `(request, row)` pairs with equal options."""
+    """Rows with equal options that run together.
+
+    Attributes:
+        reported: number of tokens that the listener of a row has received, including earlier runs.
+    """
 
     options: GenerationOptions
-    rows: list[tuple[QueuedRequest, int]] = field(default_factory=list)
-    # The number of tokens that the listener of a row has received, including earlier runs.
-    reported: Counter[tuple[QueuedRequest, int]] = field(default_factory=Counter)
+    rows: list[RequestRow] = field(default_factory=list)
+    reported: Counter[RequestRow] = field(default_factory=Counter)
 
     @property
     def requests(self) -> list[QueuedRequest]:
@@ -34,7 +40,11 @@ class RowBatch:
         """Returns two batches of the rows that are still awaited and can run again."""
         # Without a seed, a second run would sample other tokens than those already sent.
         is_random = self.options.do_sample and self.options.seed is None
-        rows = [row for row in self.rows if not row[0].is_over and not (is_random and self.reported[row])]
+        rows = []
+        for request, row in self.rows:
+            can_run_again = not is_random or not self.reported[request, row]
+            if can_run_again and not request.is_over:
+                rows.append((request, row))
         half = math.ceil(len(rows) / 2)
         return [RowBatch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
 
@@ -70,9 +80,12 @@ class StaticBatching(RequestQueue):
         self._queue = [request for request in self._queue if not request.is_over]
         if not self._queue:
             return RowBatch(GenerationOptions())
+
         batch = RowBatch(min(self._queue, key=by_virtual_finish).options)
         share = math.ceil(self._queued_rows() / self._idle)
-        capacity = max(min(self._limits.max_rows // batch.options.num_beams, share), 1)
+        max_rows = self._limits.max_rows // batch.options.num_beams
+        capacity = max(min(max_rows, share), 1)
+
         eligible = [request for request in self._queue if request.options == batch.options]
         allowed_rows = {request: _max_rows(request) for request in eligible}
         while eligible and len(batch.rows) < capacity:
@@ -90,15 +103,16 @@ class StaticBatching(RequestQueue):
         if self._on_rows:
             self._on_rows(len(batch.rows))
 
+        # By position of a row in the batch: its tokens in this run.
         generated = Counter[int]()
 
         def on_token(position: int, token: int) -> None:
             generated[position] += 1
-            key = batch.rows[position]
-            request, row = key
+            request, row = batch.rows[position]
             request.first_output = request.first_output or time.monotonic()
-            if generated[position] > batch.reported[key]:
-                batch.reported[key] = generated[position]
+            # In a second run, the listener gets only tokens that it has not received.
+            if generated[position] > batch.reported[request, row]:
+                batch.reported[request, row] = generated[position]
                 if request.listener and not request.is_abandoned:
                     request.listener.on_token(row, token)
 
@@ -127,9 +141,11 @@ class StaticBatching(RequestQueue):
     def _recover(self, batch: RowBatch, error: BaseException) -> None:
         """Fails the row of a batch of one; runs the rows of a larger batch again in two batches."""
         halves = batch.halves() if len(batch.rows) > 1 else []
-        again = {row for half in halves for row in half.rows}
-        if failed := dict.fromkeys(row[0] for row in batch.rows if row not in again):
-            self._failed(failed, error)
+        running_again = {row for half in halves for row in half.rows}
+        # The keys of a dictionary keep their order, as those of a set do not.
+        failed_requests = dict.fromkeys(request for request, row in batch.rows if (request, row) not in running_again)
+        if failed_requests:
+            self._failed(failed_requests, error)
         for half in halves:
             self._run(half)
 
@@ -137,8 +153,11 @@ class StaticBatching(RequestQueue):
 def _max_rows(request: QueuedRequest) -> int:
     """Returns how many rows of a request may join a batch.
 
-    With beams nothing of a row is known before its batch ends. So a stream begins with a batch of one row, and the next
-    batches have as many rows as were completed: the first sentence comes early, and the whole text not much later.
+    With beams nothing of a row is known before its batch ends. So a stream begins with a batch of one row, and each
+    further batch has as many rows as were completed before: the first sentence comes early, and the whole text not much
+    later.
     """
-    is_growing = request.listener is not None and request.options.num_beams > 1
-    return max(request.completed_rows, 1) if is_growing else len(request.rows)
+    is_stream_with_beams = request.listener is not None and request.options.num_beams > 1
+    if is_stream_with_beams:
+        return max(request.completed_rows, 1)
+    return len(request.rows)

@@ -38,9 +38,12 @@ class Slot:
 
     @property
     def loaded(self) -> LoadedVariant | None:
-        """The loaded variant. None while it is loading, or if that failed."""
-        is_there = self.load.done() and not self.load.cancelled() and self.load.exception() is None
-        return self.load.result() if is_there else None
+        """The loaded variant. None while it is loading, or if the load failed."""
+        has_succeeded = self.load.done() and not self.load.cancelled() and self.load.exception() is None
+        return self.load.result() if has_succeeded else None
+
+    def is_of(self, task: Task, variant: str) -> bool:
+        return self.key.task == task and self.key.variant == variant
 
 
 @dataclass(eq=False)
@@ -114,8 +117,9 @@ class Pool:
         if slot.leases:
             return
         self._released.set()
-        loaded, is_open = slot.loaded, self._slots.get(slot.key) is slot and not self._is_closing
-        if loaded and is_open and loaded.worker.is_broken:
+        loaded = slot.loaded
+        is_closing = self._is_closing or self._slots.get(slot.key) is not slot
+        if loaded and not is_closing and loaded.worker.is_broken:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     def loaded(self) -> list[LoadedVariant]:
@@ -123,7 +127,12 @@ class Pool:
         return [each for each in found if each is not None]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
-        return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
+        """Returns the loaded variant, on any runtime. None if it is not loaded."""
+        for slot in self._slots.values():
+            loaded = slot.loaded
+            if loaded is not None and slot.is_of(task, variant):
+                return loaded
+        return None
 
     def idle_seconds(self) -> float:
         """Returns the seconds since the last lease ended, 0 while there is one."""
@@ -139,7 +148,9 @@ class Pool:
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why a variant cannot be loaded, None if no reason is known."""
         runtime = self.catalogue.find_runtime(task, variant)
-        return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
+        if isinstance(runtime, SlimseqError):
+            return runtime
+        return self._errors.get(VariantKey(task, variant, runtime))
 
     def has_failed(self, task: Task, variant: str) -> bool:
         """Whether the last attempt to load a variant failed, on any runtime."""
@@ -147,8 +158,10 @@ class Pool:
 
     def has_space(self, task: Task, variant: str, runtime: str) -> bool:
         """Whether a copy of a variant, in another process, would fit the memory budget beside what is loaded."""
-        budget = self.budget_bytes
-        return budget is None or self._loaded_bytes() + self._needed_bytes(VariantKey(task, variant, runtime)) <= budget
+        if self.budget_bytes is None:
+            return True
+        needed = self._needed_bytes(VariantKey(task, variant, runtime))
+        return self._loaded_bytes() + needed <= self.budget_bytes
 
     async def unload(self, task: Task, variant: str) -> None:
         """Unloads a variant from all runtimes. Returns once its memory is freed.
@@ -160,7 +173,7 @@ class Pool:
             Conflict: requests use it, or wait until it is loaded.
         """
         await self.catalogue.refresh()
-        slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
+        slots = [slot for slot in self._slots.values() if slot.is_of(task, variant)]
         leases = sum(slot.leases for slot in slots)
         if leases:
             requests = "1 request" if leases == 1 else f"{leases} requests"
@@ -181,6 +194,7 @@ class Pool:
         self._thread.shutdown()
 
     def _slot(self, task: Task, variant: str, runtime: str | None) -> Slot:
+        """Returns the slot of a variant. Without a slot, it makes one and starts the load."""
         key = self._defaults.get((task, variant)) if runtime is None else None
         if key not in self._slots:
             key = VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime))
@@ -249,14 +263,16 @@ class Pool:
     def _start_closing(self, slot: Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
         del self._slots[slot.key]
-        if self._defaults.get(slot.key[:2]) == slot.key:
-            del self._defaults[slot.key[:2]]
+        name = (slot.key.task, slot.key.variant)
+        if self._defaults.get(name) == slot.key:
+            del self._defaults[name]
         closing = asyncio.create_task(self._close(slot, reason), name=f"close {slot.key}")
         self._closings[closing] = slot.key
         closing.add_done_callback(self._closings.pop)
         return closing
 
     async def _close(self, slot: Slot, reason: str) -> None:
+        """Waits for the load of a variant, and frees its memory. `reason` is for the log."""
         try:
             loaded = await slot.load
         except SlimseqError:

@@ -1,4 +1,4 @@
-"""The variants of the store for requests, read again at most once a second, and the runtime that opens each.
+"""The variants of the store, read again at most once a second, and the runtime that opens each variant.
 
 A thread reads the store, so that a slow disk does not hold the event loop. `slimseq.app.serving.selection.defaults` and
 `chooser` select among the variants.
@@ -19,6 +19,7 @@ from slimseq.inference.generator import runtimes_for
 from slimseq.models_store.derived import DERIVED, read_derived, with_recorded
 from slimseq.models_store.errors import InvalidArtifact, RuntimeUnavailable, SlimseqError, UnknownVariant
 from slimseq.models_store.files import Stamp, stamp_of
+from slimseq.models_store.fronts import FRONTS, Front, read_fronts
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.speeds import SPEEDS, Speeds, read_speeds
 from slimseq.models_store.store import Entry, Store
@@ -35,7 +36,7 @@ PATIENCE_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class StoreContent:
-    """What one scan of the store found: its artifacts, and by task what was measured here and what is recorded.
+    """What one scan of the store found: its artifacts, and by task what was measured here, recorded and compressed.
 
     Files are kept with their stamps, so that the next scan does not read unchanged files again.
     """
@@ -43,6 +44,7 @@ class StoreContent:
     entries: list[Entry]
     speeds: dict[Task, tuple[Stamp | None, Speeds]]
     records: dict[Task, tuple[Stamp | None, list[Manifest]]]
+    fronts: dict[Task, tuple[Stamp | None, list[Front]]]
 
 
 class Catalogue:
@@ -57,7 +59,7 @@ class Catalogue:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._scan: Future[StoreContent] | None = None
-        self._content = StoreContent([], {}, {})
+        self._content = StoreContent([], {}, {}, {})
         # None until the first scan has ended.
         self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
@@ -94,21 +96,24 @@ class Catalogue:
         return self._scan
 
     def _take_scan(self, patience_seconds: float | None) -> None:
-        if self._scan is not None and wait([self._scan], patience_seconds).done:
-            scan, self._scan = self._scan, None
-            found = scan.result()
-            # Forgotten even if no entry has changed: exports are no part of an entry.
-            self._bytes.clear()
-            if found.entries != self._entries:
-                self._entries = found.entries
-                self._by_name = {(entry.task, entry.variant): entry for entry in found.entries}
-                self._version += 1
-            # The same object while nothing changes, so that what is computed of it can be kept.
-            if found != self._content:
-                self._content = found
+        """Waits for the running scan, None: to its end, and takes over what it found."""
+        scan = self._scan
+        if scan is None or not wait([scan], patience_seconds).done:
+            return
+        self._scan = None
+        found = scan.result()
+        # Forgotten even if no entry has changed: exports are no part of an entry.
+        self._bytes.clear()
+        if found.entries != self._entries:
+            self._entries = found.entries
+            self._by_name = {(entry.task, entry.variant): entry for entry in found.entries}
+            self._version += 1
+        # While nothing changes, `content` is the same object. So callers can keep what they computed of it.
+        if found != self._content:
+            self._content = found
 
     async def refresh(self) -> None:
-        """Reads the store again. Returns once calls see what it has now; until then they see what it had."""
+        """Reads the store again. Returns once calls see what the store has now."""
         self._errors.clear()
         # The thread ends a scan that runs first, which may have read what was replaced meanwhile.
         scan = self._start_scan()
@@ -118,12 +123,16 @@ class Catalogue:
 
     def entry(self, task: Task, variant: str) -> Entry:
         """Returns the entry of a variant. Before it raises `UnknownVariant`, it reads the store again."""
-        for _ in range(2):
-            self._read_if_stale()
-            if entry := self._by_name.get((task, variant)):
-                return entry
+        self._read_if_stale()
+        entry = self._by_name.get((task, variant))
+        if entry is None:
             self._read_at = float("-inf")
-        raise UnknownVariant(task.value, variant, self.names(task))
+            self._read_if_stale()
+            entry = self._by_name.get((task, variant))
+        if entry is None:
+            self._read_at = float("-inf")
+            raise UnknownVariant(task.value, variant, self.names(task))
+        return entry
 
     def bytes_of(self, task: Task, variant: str, name: str) -> int | None:
         """Returns the bytes on disk of a format of an artifact, None where they are unknown."""
@@ -156,21 +165,27 @@ class Catalogue:
         return speeds
 
     def recorded(self, task: Task) -> list[Manifest]:
-        """Returns a task's manifests as the store's record publishes them: of derived artifacts the first one."""
+        """Returns a task's manifests. For a derived artifact it is the first manifest, which the store's record has."""
         self._read_if_stale()
         _, record = self._content.records.get(task, (None, []))
         return with_recorded(self.manifests(task), record)
+
+    def fronts(self, task: Task) -> list[Front]:
+        """Returns the results of `compress` that the store has of a task, also of variants that were removed since."""
+        self._read_if_stale()
+        _, fronts = self._content.fronts.get(task, (None, []))
+        return fronts
 
     def names(self, task: Task) -> list[str]:
         return [entry.variant for entry in self.entries(task)]
 
     def runtime(self, task: Task, variant: str, runtime: str | None = None) -> str:
-        """Returns the name of the runtime of a variant: the named one, else that of the setting, else the fastest.
+        """Returns the name of the runtime of a variant: `runtime`, else the runtime of the setting, else the fastest.
 
         Raises:
             UnknownVariant, InvalidArtifact: as `manifest` does.
-            UnfitRuntime: the named one cannot open it here.
-            RuntimeUnavailable: the one of the setting cannot, or none can.
+            UnfitRuntime: `runtime` cannot open the variant here.
+            RuntimeUnavailable: the runtime of the setting cannot open it, or no runtime can.
             CorruptArtifact, Unprepared: files are missing.
         """
         name = runtime or self._runtime
@@ -181,8 +196,10 @@ class Catalogue:
             try:
                 fitting = [kind.name for kind in runtimes_for(self.store, manifest, name)]
             except RuntimeUnavailable as error:
-                # If the request names the runtime, the request is wrong, and not the service.
-                raise (UnfitRuntime(str(error)) if runtime else error) from None
+                if not runtime:
+                    raise
+                # The request names the runtime. So the request is wrong, and not the service.
+                raise UnfitRuntime(str(error)) from None
             self._runtimes[key] = fitting[0] if name else fastest_runtime(manifest, fitting)
         return self._runtimes[key]
 
@@ -203,10 +220,11 @@ class Catalogue:
 
 def _read_store(store: Store, known: StoreContent) -> StoreContent:
     entries = store.scan(known.entries)
-    content = StoreContent(entries, {}, {})
+    content = StoreContent(entries, {}, {}, {})
     for task in {entry.task for entry in entries}:
         content.speeds[task] = _read_again(store, task, SPEEDS, known.speeds.get(task), read_speeds, {})
         content.records[task] = _read_again(store, task, DERIVED, known.records.get(task), read_derived, [])
+        content.fronts[task] = _read_again(store, task, FRONTS, known.fronts.get(task), read_fronts, [])
     return content
 
 
@@ -218,10 +236,15 @@ def _read_again(
     read: Callable[[Path, Task], Figures],
     nothing: Figures,
 ) -> tuple[Stamp | None, Figures]:
-    """Reads a file of a task unless it is the `known` one. One that cannot be read only lacks its figures."""
+    """Reads a file of a task, and returns its stamp and content. A file that cannot be read has the content `nothing`.
+
+    `known` is the result of the last time. An unchanged file is not read again.
+    """
     stamp = stamp_of(store.root / task.value / name)
-    if known is not None and known[0] == stamp:
-        return known
+    if known is not None:
+        known_stamp, _ = known
+        if stamp == known_stamp:
+            return known
     try:
         return stamp, read(store.root, task)
     except InvalidArtifact as error:

@@ -3,7 +3,8 @@
 The pair is decided first, and the variant within it. So a promotion, an experiment or a variant that cannot be loaded
 never changes the language of an answer. Embedded demonstration models come after all others.
 
-The order of variants is: that of a setting, that of a promotion, `USUAL_DEFAULTS`, quantized base models, others.
+The order of variants is: the variant of a setting, the variant of a promotion, `USUAL_DEFAULTS`, quantized base models,
+others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,16 +72,18 @@ class Defaults:
         if self.pair is not None and task is Task.TRANSLATION:
             # In the codes of the variant that serves the pair (`de` for `DE`). None does if two variants are needed.
             return self.find_pair(task, (self.pair[0], self.pair[1])) or self.pair
-        if name := self.variants.get(task):
+        name = self.variants.get(task)
+        if name:
             manifest = self.find_manifest(task, name)
             return own_pair(manifest) if manifest else None
         manifests = self.usual(task)
         if not manifests:
             return None
-        first = own_pair(manifests[0])
-        if manifests[0].digest not in demonstrations(manifests):
-            return first
-        return DEMONSTRATED_PAIR if any(own_pair(each) == DEMONSTRATED_PAIR for each in manifests) else first
+        are_all_demonstrations = manifests[0].digest in demonstrations(manifests)
+        pairs = [own_pair(each) for each in manifests]
+        if are_all_demonstrations and DEMONSTRATED_PAIR in pairs:
+            return DEMONSTRATED_PAIR
+        return pairs[0]
 
     def find_pair(self, task: Task, named: Named | None) -> Pair | None:
         """Returns the pair of a request in the codes of the variants, None if no variant serves it.

@@ -60,7 +60,7 @@ class Candidate:
         return self.retention or 0.0
 
     def missing_values(self, limits: Limits) -> list[str]:
-        """Returns, of the limits, which values of the candidate nobody measured. With any, it is not selected."""
+        """Returns which values nobody measured that the limits need. A candidate without them is not selected."""
         values = {"min_retention": self.retention, "max_latency_ms": self.latency_ms, "max_bytes": self.bytes}
         return [UNMEASURED[limit] for limit in limits if values[limit] is None]
 
@@ -92,8 +92,8 @@ class LimitSelector:
     def select(self, task: Task, limits: Limits, runtime: str | None, pair: Pair | None) -> tuple[Manifest, str]:
         """Returns the best variant of a pair within limits, and the reason for it.
 
-        With a minimum retention the best is the fastest, else the one that keeps most of the quality, and of those the
-        fastest. `runtime` is the one of the request, if it names one.
+        With a minimum retention, the best variant is the fastest. Else it is the variant that keeps most of the
+        quality, and the fastest among equal ones. `runtime` is the runtime that the request names.
 
         Raises:
             NoVariantFits: no variant is within the limits.
@@ -105,10 +105,12 @@ class LimitSelector:
             found = "; ".join(map(str, candidates)) or "no measured one"
             raise NoVariantFits(task.value, limits_in_words, found)
         if "min_retention" in limits:
-            best, criterion = fitting, "fastest"
+            criterion = "fastest"
+            best = fitting
         else:
+            criterion = "best retention"
             highest = max(each.known_retention for each in fitting)
-            best, criterion = [each for each in fitting if each.known_retention == highest], "best retention"
+            best = [each for each in fitting if each.known_retention == highest]
         chosen, untimed = fastest_of([each.manifest for each in best], {each.name: each.measured for each in best})
         if criterion == "fastest" and len(best) > 1 and chosen.variant in untimed:
             criterion = "smallest, since no speed was measured,"
@@ -163,10 +165,10 @@ class LimitSelector:
         """Returns the variants of a pair with the same reference as its default. Others are not comparable."""
         manifests = self.defaults.catalogue.manifests(task)
         of_pair = [each for each in manifests if pair is None or serves(each, pair)]
-        name = self.defaults.find(task, pair)
-        default = next((each for each in of_pair if each.variant == name), next(iter(of_pair), None))
-        if default is None:
+        if not of_pair:
             return []
+        name = self.defaults.find(task, pair)
+        default = next((each for each in of_pair if each.variant == name), of_pair[0])
         digest = reference_of(default, manifests).digest
         return [each for each in of_pair if reference_of(each, manifests).digest == digest]
 

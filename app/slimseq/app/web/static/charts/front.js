@@ -13,6 +13,11 @@ const TICK_FONT = "12px";
 const MIN_TICK_GAP = 10;
 // The share of a text that is before its position.
 const SHARE_BEFORE = { start: 0, middle: 0.5, end: 1 };
+// Marks are drawn larger than in texts: so many times. A mark of scale 1 reaches so far from its middle.
+const MARK_SCALE = 1.3;
+const MARK_REACH = 6.2;
+// The gap between a mark and the ring around it.
+const RING_GAP = 4;
 const TIP_LINE = 19;
 const TIP_CHARACTER = 6.3;
 
@@ -35,15 +40,12 @@ function paretoFront(points, moreIsBetter) {
 }
 
 /**
- * Places the labels beside their marks, so that none meets a mark, an interval or another label.
+ * Places the labels beside their marks, so that none meets a mark, an interval, another label or a `taken` box.
  *
  * @returns a label for each point, or null where they do not all fit: a narrow plot, or long names.
  */
-function placeLabels(points, bounds) {
-  const marks = points.flatMap((point) => [
-    box(point.px - 8, point.py - 8, 16, 16),
-    box(point.px - 5, point.top, 10, point.bottom - point.top),
-  ]);
+function placeLabels(points, bounds, taken) {
+  const marks = [...markBoxes(points), ...taken];
   let order = points;
   // A label that finds no place is the first to be placed in the next attempt.
   for (let attempt = 0; attempt <= points.length; attempt += 1) {
@@ -55,16 +57,24 @@ function placeLabels(points, bounds) {
   return null;
 }
 
+/** What marks and intervals cover. */
+const markBoxes = (points) =>
+  points.flatMap((point) => [
+    box(point.px - point.reach, point.py - point.reach, 2 * point.reach, 2 * point.reach),
+    box(point.px - 5, point.top, 10, point.bottom - point.top),
+  ]);
+
 /** Places one label at the first side of its mark that is free. Returns whether there is one. */
 function placeLabel(point, placed, marks, bounds) {
   const long = textWidth(point.name, LABEL_FONT) + 4;
+  const [beside, diagonal, above] = [point.reach + 5, point.reach + 1, point.reach + 6];
   const free = [
-    { x: point.px + 13, y: point.py, anchor: "start" },
-    { x: point.px - 13, y: point.py, anchor: "end" },
-    { x: point.px + 9, y: point.py - 14, anchor: "start" },
-    { x: point.px + 9, y: point.py + 14, anchor: "start" },
-    { x: point.px - 9, y: point.py - 14, anchor: "end" },
-    { x: point.px - 9, y: point.py + 14, anchor: "end" },
+    { x: point.px + beside, y: point.py, anchor: "start" },
+    { x: point.px - beside, y: point.py, anchor: "end" },
+    { x: point.px + diagonal, y: point.py - above, anchor: "start" },
+    { x: point.px + diagonal, y: point.py + above, anchor: "start" },
+    { x: point.px - diagonal, y: point.py - above, anchor: "end" },
+    { x: point.px - diagonal, y: point.py + above, anchor: "end" },
     { x: point.px, y: point.top - 13, anchor: "middle" },
     { x: point.px, y: point.bottom + 13, anchor: "middle" },
   ]
@@ -78,6 +88,17 @@ function placeLabel(point, placed, marks, bounds) {
   if (!free) return false;
   placed.set(point.name, free);
   return true;
+}
+
+/** Places the text of the bar at an end of its line where no mark is, or else at the first one. */
+function placeBarText(text, at, points, [left, right]) {
+  const long = textWidth(text, TICK_FONT);
+  const places = [
+    { x: right, y: at - 9, anchor: "end", box: box(right - long, at - 18, long, 36) },
+    { x: left + 6, y: at - 9, anchor: "start", box: box(left, at - 18, long + 6, 36) },
+  ];
+  const marks = markBoxes(points);
+  return places.find((place) => !marks.some((mark) => meet(mark, place.box))) ?? places[0];
 }
 
 const box = (left, top, width, height) => ({ left, top, right: left + width, bottom: top + height });
@@ -102,14 +123,16 @@ function spacedTicks(scale, format) {
 /**
  * Draws the plot.
  *
- * @param points `{name, x, y, interval, mark, href, facts}`; `facts` are what is said of the highlighted one.
+ * @param points `{name, x, y, interval, mark, href, facts}`; `facts` are what is said of the highlighted one. Optional:
+ *   `scale` of the mark, `isHollow` (by default points behind the front are), `isChosen` draws a ring.
  * @param axis `{label, format, moreIsBetter}` of x.
  * @param size `{width, height}` in pixels.
  * @param lit name of the highlighted variant, and `light` which sets it.
+ * @param options `label` of y, and `bar`: `{value, text}` of a horizontal line.
  */
-export function frontPlot(points, axis, { width, height }, lit, light) {
+export function frontPlot(points, axis, { width, height }, lit, light, { label = "Retention", bar = null } = {}) {
   const xs = points.map((point) => point.x);
-  const ys = points.flatMap((point) => point.interval ?? [point.y]);
+  const ys = [...points.flatMap((point) => point.interval ?? [point.y]), ...(bar ? [bar.value] : [])];
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom;
   const x = logarithmic([Math.min(...xs) / 1.35, Math.max(...xs) * 1.5], [MARGIN.left, right]);
@@ -121,10 +144,15 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
     py: y.at(point.y),
     top: y.at(point.interval?.[1] ?? point.y),
     bottom: y.at(point.interval?.[0] ?? point.y),
+    scale: point.scale ?? MARK_SCALE,
+    reach: MARK_REACH * (point.scale ?? MARK_SCALE) + (point.isChosen ? RING_GAP : 0),
   }));
-  const labels = placeLabels(placed, { left: MARGIN.left, right: width - 2, top: MARGIN.top - 2, bottom });
+  const barText = bar && placeBarText(bar.text, y.at(bar.value), placed, [MARGIN.left, right]);
+  const bounds = { left: MARGIN.left, right: width - 2, top: MARGIN.top - 2, bottom };
+  const labels = placeLabels(placed, bounds, barText ? [barText.box] : []);
   const front = paretoFront(placed, axis.moreIsBetter);
   const onFront = new Set(front.map((point) => point.name));
+  const isBehind = (point) => point.isHollow ?? !onFront.has(point.name);
   const decimals = y.step < 0.01 ? 3 : 2;
   return html`<svg
     class="plot"
@@ -132,7 +160,7 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
     height=${height}
     viewBox="0 0 ${width} ${height}"
     role="group"
-    aria-label="Retention against ${axis.label}">
+    aria-label="${label} against ${axis.label}">
     <g aria-hidden="true">
       ${y.ticks.map(
         (
@@ -152,7 +180,9 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
         text-anchor=${axis.moreIsBetter ? "end" : "start"}>
         ${axis.moreIsBetter ? `${axis.label}, more is better →` : `← ${axis.label}, less is better`}
       </text>
-      <text class="axis-label" x=${MARGIN.left - 46} y=${10}>Retention</text>
+      <text class="axis-label" x=${MARGIN.left - 46} y=${10}>${label}</text>
+      ${bar ? svg`<line class="bar-line" x1=${MARGIN.left} x2=${right} y1=${y.at(bar.value)} y2=${y.at(bar.value)}></line>
+        <text class="bar-text" x=${barText.x} y=${barText.y} text-anchor=${barText.anchor} dy="0.32em">${bar.text}</text>` : ""}
       <polyline class="front" points=${front.map((point) => `${point.px},${point.py}`).join(" ")}></polyline>
       ${placed.map(
         (point) => svg`<g class="whisker tone-${point.mark.tone} ${lit && lit !== point.name ? "dim" : ""}">
@@ -165,10 +195,11 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
       (
         point,
         index,
-      ) => svg`<a class="point tone-${point.mark.tone} ${onFront.has(point.name) ? "" : "behind"} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
+      ) => svg`<a class="point tone-${point.mark.tone} ${isBehind(point) ? "behind" : ""} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
         aria-label="${point.name}: ${point.facts.join(", ")}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
         <circle class="target" cx=${point.px} cy=${point.py} r="22"></circle>
-        <g class="dot" transform="translate(${point.px} ${point.py}) scale(1.3)">${markPath(point.mark)}</g>
+        ${point.isChosen ? svg`<circle class="ring" cx=${point.px} cy=${point.py} r=${point.reach}></circle>` : ""}
+        <g class="dot" transform="translate(${point.px} ${point.py}) scale(${point.scale})">${markPath(point.mark)}</g>
         ${labels ? svg`<text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>` : ""}
       </a>`,
     )}

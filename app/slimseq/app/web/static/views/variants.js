@@ -10,6 +10,7 @@ import { LanguageChoice, pairOf, serves } from "../languages.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
 import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
+import { compressFront } from "./compress.js";
 
 const AXES = {
   speed: {
@@ -46,6 +47,8 @@ export function variants(container, { query }) {
     lit: null,
     width: 0,
     groups: [],
+    // The digests of the originals of fronts whose structures are all shown.
+    showsAll: new Set(),
   };
   // The details may be here before the first width is.
   const draw = () => state.details && state.width && render(template(state, draw), container);
@@ -68,7 +71,8 @@ export function variants(container, { query }) {
 const LEAD = "What each variant costs, and what it keeps of its base model.";
 
 async function load(state) {
-  const { variants: list, pairs } = await getJson("/variants");
+  const { variants: list, pairs, fronts } = await getJson("/variants");
+  state.fronts = fronts;
   state.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => list.some((each) => each.task === task)));
   if (!Object.hasOwn(state.tasks, state.task ?? "")) state.task = Object.keys(state.tasks)[0];
   const detail = (each) => getJson(`/variants/${each.task}/${encodeURIComponent(each.variant)}`);
@@ -118,10 +122,13 @@ function group(root, own, state, draw, chooseAxis, isOneOfSeveral) {
     draw();
   };
   const id = `root-${root.detail.variant}`;
+  const page = { width: state.width, lit: state.lit, light, showsAll: state.showsAll, draw };
+  const fronts = state.fronts.filter((front) => front.task === state.task && all.some((each) => each.variant === front.original));
   return html`<section class="root" aria-labelledby=${id}>
     <h2 id=${id} class=${isOneOfSeveral ? "" : "visually-hidden"}>
       Variants of ${root.detail.variant}
     </h2>
+    ${fronts.map((front) => compressFront(front, all, own, page))}
     <div class="overview">
       <div class="panel plot-panel">
         <div class="panel-top">
