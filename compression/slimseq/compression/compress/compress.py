@@ -5,7 +5,8 @@ choice among all candidates. Each stage writes what it found into the run's fold
 after an interruption. What is published, and the recipe that repeats it, are made by `build`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import check_scorer
-from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.shape_candidates import TARGETS, find_shape_candidates
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
-from slimseq.compression.context import Context
+from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadParameters, GateFailed
 from slimseq.evaluation.choice import halves
 from slimseq.evaluation.significance import MIN_SAMPLES
@@ -71,16 +72,21 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
     """
     options.check()
     found = RunFolder(folder)
-    with found.opened():
+    with found.opened(), _showing_time(context, f"compress {task}/{variant}", options.seconds, found):
         run = _begin(context, task, variant, options, found)
+        context.say(_outlook(run))
         candidates = _candidates_without_training(run)
         _check_bar(run, candidates[0])
         decoding = _find_decoding(run, candidates[0])
-        candidates += _with_decoding(candidates, decoding)
+        faster = _with_decoding(candidates, decoding)
+        for candidate in faster:
+            run.make(candidate)
+            run.announce(candidate)
+        candidates += faster
         shapes = find_shape_candidates(run, decoding)
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
-        remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
+        remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
         publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
@@ -92,6 +98,29 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             folder=folder,
             seconds=round(found.seconds, 1),
         )
+
+
+@contextmanager
+def _showing_time(context: Context, doing: str, within: float, folder: RunFolder) -> Iterator[None]:
+    """Shows how much of the time has passed, while the block runs."""
+    with context.progress() as display:
+        bar = display.add_task(doing, total=round(within), status="", unit="s")
+        with every(1.0, lambda: display.update(bar, completed=min(folder.seconds, within))):
+            yield
+
+
+def _outlook(run: Run) -> str:
+    """Says what will be tried, and how long its parts will take."""
+    within = run.plan.within
+    begin = "Going on" if run.folder.is_resumed else "Trying"
+    parts = [f"{begin}: int8 and other search settings, measured on {len(run.data.dev):,} dev pairs"]
+    if run.plan.allows_training:
+        speeds = ", ".join(f"{target:g}" for target in TARGETS)
+        parts.append(
+            f"then shapes of layers at {speeds} times the speed of int8, with about "
+            f"{run.plan.for_training / 60:.0f} minutes of training"
+        )
+    return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
 
 
 def _begin(context: Context, task: Task, variant: str, options: CompressOptions, folder: RunFolder) -> Run:
@@ -156,6 +185,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
+    run.announce(quantized)
     share, (_, high) = run.kept_on_choosing_half(quantized.name)
     if high < run.options.keep:
         raise GateFailed(

@@ -113,7 +113,7 @@ def measure_losses(
     def fit(part: ModelPart, projection: Projection, removal: Removal) -> None:
         cuts.append(_CutPart.fitted(part, projection, removal, effort.probed_levels))
 
-    rank_parts(model, calibration.first(effort.calibration_pairs), context, fit, cache, ranking_deadline)
+    rank_parts(model, calibration, context, fit, cache, ranking_deadline)
     # In order of depth: attentions that share a position bias were ranked together.
     order = [part.projection for part in parts_of(model)]
     cuts.sort(key=lambda cut: order.index(cut.part.projection))

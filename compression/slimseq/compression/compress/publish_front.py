@@ -10,8 +10,8 @@ import yaml
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
 from slimseq.compression.build.recipe import read_recipe
-from slimseq.compression.compress.candidate import Candidate, FrontPoint
-from slimseq.compression.compress.front import Front, served_bytes
+from slimseq.compression.compress.candidate import Candidate, FrontPoint, served_bytes
+from slimseq.compression.compress.front import Front
 from slimseq.compression.compress.front_chart import front_chart
 from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run

@@ -11,7 +11,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.build.build import STEPS
 from slimseq.compression.build.recipe import Recipe, RecipeStep
 from slimseq.compression.build.steps import BuildWorkspace
-from slimseq.compression.compress.candidate import Candidate
+from slimseq.compression.compress.candidate import Candidate, served_bytes
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.measuring import Judge, dev_outputs
 from slimseq.compression.compress.run_data import RunData
@@ -105,6 +105,16 @@ class Run:
                 f"the original scores 0 by {self.judge.name} on the dev pairs: check that they are of its task and "
                 "languages"
             )
+        return kept
+
+    def announce(self, candidate: Candidate) -> float:
+        """Says what a candidate keeps on the choosing half, and returns this share."""
+        kept, (low, high) = self.kept_on_choosing_half(candidate.name)
+        size = served_bytes(self.store.manifest(self.original.task, candidate.name))
+        self.context.say(
+            f"{candidate.name}: {candidate.title}, {size / 1e6:.1f} MB, keeps {kept:.1%} [{low:.1%}, {high:.1%}] of "
+            f"the original's {self.judge.name} on the choosing half"
+        )
         return kept
 
     def recipe(self, candidates: Sequence[Candidate], gates: Mapping[str, Any] | None = None) -> Recipe:

@@ -40,6 +40,7 @@ from slimseq.compression.prune.cut_to_plan import cut_to_plan
 from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
 from slimseq.compression.prune.ranked_parts import moments_folder
 from slimseq.compression.train.data.training_data import TrainingSet, read_examples
+from slimseq.models_store.measurements import Performance
 
 # Speeds to search shapes for, as multiples of the speed of the whole model in int8; sizes likewise.
 TARGETS = (1.5, 2.0, 3.0, 4.5)
@@ -95,6 +96,26 @@ class ShapeCandidates:
     remarks: list[str]
     structures: list[StructureRow] = field(default_factory=list)
     """What each structure of the original costs and is worth; empty if it was not measured."""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """Predicted speed of candidates, as a multiple of that of the whole model in int8 with the same search."""
+    whole: str = ""
+    """Name of the whole model in int8 with the same search."""
+
+    def predictions(self, speeds: Mapping[str, Performance]) -> list[str]:
+        """Returns one sentence that compares predicted speeds with measured ones; none if there is nothing to compare.
+
+        Args:
+            speeds: measured in one run, by variant.
+        """
+        if self.whole not in speeds:
+            return []
+        base = speeds[self.whole].tokens_per_second
+        pairs = [
+            f"{name} {predicted:.2f} and {speeds[name].tokens_per_second / base:.2f}"
+            for name, predicted in self.predicted.items()
+            if name in speeds
+        ]
+        return [f"Predicted and measured times the speed of {self.whole}: {', '.join(pairs)}."] if pairs else []
 
 
 def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates:
@@ -111,11 +132,23 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     search_run = _Search(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find("shapes", search_run.find_shapes)]
+    for shape in shapes:
+        run.context.say(
+            f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
+        )
     structures = structure_rows(search_run.whole(), search_run.losses(), search_run.costs())
     search_run.close()
     winners = _best_of_each_target(run, shapes)
     found = _finish(run, winners, decoding.settings)
-    return ShapeCandidates(found, _remarks(shapes, winners), structures)
+    whole_seconds = search_run.costs().predict(search_run.whole()).seconds
+    made = {candidate.name for candidate in found}
+    return ShapeCandidates(
+        candidates=found,
+        remarks=_remarks(shapes, winners),
+        structures=structures,
+        predicted={shape.name: whole_seconds / shape.seconds for shape, _ in winners if shape.name in made},
+        whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),
+    )
 
 
 class _Search:
@@ -268,7 +301,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        if _deficit(run, candidate) > HOPELESS_DEFICIT:
+        if run.options.keep - run.announce(candidate) > HOPELESS_DEFICIT:
             break
     return found
 
@@ -278,12 +311,6 @@ def _steps(stage: Stage, seconds: float) -> int:
     steps = stage.steps + int(seconds * stage.steps_per_second)
     # The learning rate of the first stage must not have begun to fall.
     return max(steps, MIN_STEPS, math.ceil(stage.steps / (1 - DECAY_FRACTION)))
-
-
-def _deficit(run: Run, candidate: Candidate) -> float:
-    """Returns by how much a candidate misses the bar on the choosing half."""
-    kept, _ = run.kept_on_choosing_half(candidate.name)
-    return run.options.keep - kept
 
 
 def _step(run: Run, shape: Shape) -> dict[str, Any]:
