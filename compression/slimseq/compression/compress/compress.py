@@ -185,8 +185,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
-    run.announce(quantized)
-    share, (_, high) = run.kept_on_choosing_half(quantized.name)
+    share, (_, high) = run.announce(quantized)
     if high < run.options.keep:
         raise GateFailed(
             f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "

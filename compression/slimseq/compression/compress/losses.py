@@ -41,7 +41,7 @@ FEWEST_PAIRS = 8
 # The logits of a batch take at most this share of the bytes of the model, but a batch has a few tokens in any case.
 # Several tensors of their size are in memory at a time.
 LOGITS_SHARE = 0.1
-FEWEST_BATCH_TOKENS = 64
+FEWEST_BATCH_TOKENS = 256
 MOST_BATCH_TOKENS = 1024
 BYTES_PER_LOGIT = 4
 # Levels of a part that are probed at most: more than any part has.
@@ -236,15 +236,15 @@ def _probe(
     """Measures the divergence of each variant of a model, in nats a target token.
 
     All variants run each batch in turn, so that the model's own outputs are computed once. After the deadline no batch
-    is begun, except for the first one.
+    is begun, but a few pairs (FEWEST_PAIRS) are measured in any case.
 
     Returns:
         The divergences, and the number of target tokens that they were measured on.
     """
-    totals, tokens = [0.0] * len(variants), 0
+    totals, tokens, pairs = [0.0] * len(variants), 0, 0
     with torch.inference_mode():
         for batch in batches:
-            if tokens and deadline is not None and time.monotonic() > deadline:
+            if pairs >= FEWEST_PAIRS and deadline is not None and time.monotonic() > deadline:
                 break
             on_device = batch.to(context.device)
             encoded = encoded_by(model, on_device)
@@ -255,6 +255,7 @@ def _probe(
                 totals[index] += _summed_divergence(own, logits, on_device)
                 advance()
             tokens += _targets(batch)
+            pairs += batch.rows
     return [total / tokens for total in totals], tokens
 
 

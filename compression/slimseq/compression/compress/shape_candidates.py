@@ -266,16 +266,16 @@ def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape,
     )
     if steps < MIN_FIRST_STAGE_STEPS:
         # There is no time to compare: the shape with the least divergence of each target is taken.
-        return [(each, trial) for each in _least(shapes, {each.name: each.divergence for each in shapes})]
+        return [(each, trial) for each in least_of_each_target(shapes, {each.name: each.divergence for each in shapes})]
     stages = {each.name: train_first_stage(run, each.name, _step(run, each), steps) for each in shapes}
-    winners = _least(shapes, {name: stage.dev_loss for name, stage in stages.items()})
+    winners = least_of_each_target(shapes, {name: stage.dev_loss for name, stage in stages.items()})
     for shape in shapes:
         if shape not in winners:
             discard_first_stage(run, shape.name)
     return [(shape, stages[shape.name]) for shape in winners]
 
 
-def _least(shapes: Sequence[Shape], values: Mapping[str, float]) -> list[Shape]:
+def least_of_each_target(shapes: Sequence[Shape], values: Mapping[str, float]) -> list[Shape]:
     """Returns the shape of each target with the least value, the slowest target first."""
     targets = sorted({each.target for each in shapes})
     return [
@@ -292,7 +292,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
     found: list[Candidate] = []
     for index, (shape, stage) in enumerate(winners):
         seconds = run.plan.for_training / (len(winners) - index)
-        steps = run.folder.find(f"steps of {shape.name}", partial(_steps, stage, seconds))
+        steps = run.folder.find(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
         step = {**_step(run, shape), "max_steps": steps}
         move_checkpoint(run, shape.name, step)
         following = [{"quantize": {"scheme": SCHEME}}]
@@ -301,12 +301,13 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        if run.options.keep - run.announce(candidate) > HOPELESS_DEFICIT:
+        kept, _ = run.announce(candidate)
+        if run.options.keep - kept > HOPELESS_DEFICIT:
             break
     return found
 
 
-def _steps(stage: Stage, seconds: float) -> int:
+def steps_in_all(stage: Stage, seconds: float) -> int:
     """Returns how many steps a training has in all, if it may go on for so many seconds."""
     steps = stage.steps + int(seconds * stage.steps_per_second)
     # The learning rate of the first stage must not have begun to fall.

@@ -12,6 +12,7 @@ is worth what both were (Frantar & Alistarh 2022, https://arxiv.org/abs/2208.115
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,20 +140,32 @@ class Projection:
         self._moments = moments[:size, :size].cpu().to(torch.float64, copy=True)
         if not bool(self._moments.isfinite().all()):
             raise BadParameters("activations of the model on calibration data are not finite numbers")
-        self.energy = float((self._rows[: self.inputs] * self._products()).sum().clamp(min=0))
-        ridge = RIDGE * float(self._moments.diagonal()[: self.inputs].mean())
         # Inputs that are always 0 need something to divide by.
-        self._moments.diagonal().add_(max(ridge, torch.finfo(torch.float32).tiny))
+        mean = float(self._moments.diagonal()[: self.inputs].mean())
+        self._ridge = max(RIDGE * mean, torch.finfo(torch.float32).tiny)
+        self._moments.diagonal().add_(self._ridge)
 
+    @cached_property
     def _products(self) -> torch.Tensor:
-        return self._moments[: self.inputs, : self.inputs] @ self._rows[: self.inputs]
+        """The second moments of inputs and outputs, `(inputs, outputs)`, and below them those of the constant 1."""
+        return self._moments @ self._rows
+
+    @cached_property
+    def energy(self) -> float:
+        """The mean square of the output without its bias, summed over the output's channels."""
+        inputs = self._rows[: self.inputs]
+        products = self._products[: self.inputs] - self._ridge * inputs
+        if self._bias is not None:
+            products = products - torch.outer(self._moments[: self.inputs, self.inputs], self._rows[self.inputs])
+        return max(0.0, float((inputs * products).sum()))
 
     def fit(self, kept: torch.Tensor) -> Fit:
         """Returns the weights of some inputs, ascending, with which they come closest to the whole output."""
         rows = kept.cpu()
         if self._bias is not None:
             rows = torch.cat([rows, torch.tensor([self.inputs])])
-        fitted = torch.linalg.solve(self._moments[rows][:, rows], self._moments[rows] @ self._rows)
+        factor = torch.linalg.cholesky(self._moments[rows][:, rows])
+        fitted = torch.cholesky_solve(self._products[rows], factor)
         bias = None if self._bias is None else fitted[-1].to(self._bias)
         return Fit(fitted[: len(kept)].T.contiguous().to(self._weight), bias)
 
