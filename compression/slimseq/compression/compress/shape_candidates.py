@@ -125,13 +125,13 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         run: the run.
         decoding: the search settings of the candidates.
     """
-    allows_training = run.folder.find("allows training", lambda: run.plan.allows_training)
+    allows_training = run.folder.find_or_make("allows training", lambda: run.plan.allows_training)
     if not allows_training:
         return ShapeCandidates([], ["There was no time for training, which makes faster variants: try --within 60m."])
-    if not run.folder.find("has memory to train", lambda: has_memory_to_train(run.original)):
+    if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     search_run = _Search(run, decoding)
-    shapes = [Shape.from_record(record) for record in run.folder.find("shapes", search_run.find_shapes)]
+    shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", search_run.find_shapes)]
     for shape in shapes:
         run.context.say(
             f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
@@ -176,7 +176,9 @@ class _Search:
 
     def whole(self) -> LayerPlan:
         """Returns the plan that keeps everything."""
-        return LayerPlan.from_record(self._run.folder.find("whole", lambda: whole_plan(self.parent.model).record()))
+        return LayerPlan.from_record(
+            self._run.folder.find_or_make("whole", lambda: whole_plan(self.parent.model).record())
+        )
 
     def calibration(self) -> TrainingSet:
         """Returns the pairs for moments and fits."""
@@ -200,7 +202,7 @@ class _Search:
             workload = Workload.of(self.parent, texts, self._decoding.output_tokens, options)
             return measure_costs(run.own_context, self.parent, workload, run.plan.part(COSTS_SHARE)).record()
 
-        return CostTable.from_record(run.folder.find("costs", measure))
+        return CostTable.from_record(run.folder.find_or_make("costs", measure))
 
     def losses(self) -> LossTable:
         run = self._run
@@ -216,7 +218,7 @@ class _Search:
             )
             return table.record()
 
-        return LossTable.from_record(run.folder.find("losses", measure))
+        return LossTable.from_record(run.folder.find_or_make("losses", measure))
 
     def find_shapes(self) -> list[dict[str, Any]]:
         """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
@@ -260,7 +262,7 @@ def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape,
     if not shapes:
         return []
     trial = train_first_stage(run, shapes[0].name, _step(run, shapes[0]), TRIAL_STEPS)
-    steps = run.folder.find(
+    steps = run.folder.find_or_make(
         "first stage steps",
         lambda: int(SHORT_TRAINING_SHARE * run.plan.for_training / len(shapes) * trial.steps_per_second),
     )
@@ -292,7 +294,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
     found: list[Candidate] = []
     for index, (shape, stage) in enumerate(winners):
         seconds = run.plan.for_training / (len(winners) - index)
-        steps = run.folder.find(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
+        steps = run.folder.find_or_make(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
         step = {**_step(run, shape), "max_steps": steps}
         move_checkpoint(run, shape.name, step)
         following = [{"quantize": {"scheme": SCHEME}}]
@@ -301,7 +303,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        kept, _ = run.announce(candidate)
+        kept, _ = run.measure_and_announce(candidate)
         if run.options.keep - kept > HOPELESS_DEFICIT:
             break
     return found
