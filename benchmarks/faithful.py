@@ -34,10 +34,12 @@ def _count(model: Model, chosen: Sequence[FaithfulSentence], *, protect: bool) -
         counts = kinds.setdefault(sentence.kind, {"sentences": 0, "right": 0, "silent": 0})
         lost = sentence.lost(output.text)
         counts["sentences"] += 1
-        counts["right"] += not lost
-        counts["silent"] += bool(lost) and not output.lost
-        if lost:
-            wrong.append({"source": sentence.text, "output": output.text, "lost": lost, "said": output.lost})
+        if not lost:
+            counts["right"] += 1
+            continue
+        if not output.lost:
+            counts["silent"] += 1
+        wrong.append({"source": sentence.text, "output": output.text, "lost": lost, "said": output.lost})
     totals = {name: sum(counts[name] for counts in kinds.values()) for name in ("sentences", "right", "silent")}
     return {"kinds": kinds | {"all": totals}, "wrong": wrong}
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.regression [COMMIT]`: the service of this checkout beside that of another commit, in turns.
+"""`python -m benchmarks.regression [COMMIT]`: the services of this checkout and of another commit, in turns.
 
 Without a commit it is the one that `benchmarks/baseline` names. Only a faster commit replaces it, so that losses below
 a run's noise cannot add up. Both serve the same variant of the same weights with the same settings, each with the files

@@ -5,13 +5,12 @@ and CTranslate2. For Firefox's model from English to Portuguese (`--tokens 0 0`)
 get the same short and long texts with the same options, and outputs have the same length. A load is a number of clients
 that wait for their answers, 1 to 64, or requests that arrive as a Poisson process.
 
-What is compared takes turns: the servers; the service and its own runtime in process; the service and a plain FastAPI
-POST, whose CPU time of the event loop's thread is the unit of the service's; and with `--mix` short requests alone and
-beside long ones.
+Comparisons are made in turns: of the servers; of the service and its own runtime in process; of the service and a plain
+FastAPI POST, by the CPU time of the event loop's thread; and with `--mix` of short requests alone and beside long ones.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +19,8 @@ from statistics import median
 from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import Client, Figures, make_requests
 from benchmarks.loads.mix import measure_mix
-from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare, ratio
-from benchmarks.systems.in_process import in_process
+from benchmarks.loads.turns import COMPARED_CLIENTS, Loads, Ratio, compare, ratio
+from benchmarks.systems.in_process import InProcess, in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.host import available_cores
@@ -34,15 +33,14 @@ MIX_FIGURES = ("p50_ms", "p95_ms", "documents_per_second")
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """Measures everything that the options name; servers that do not start are left out."""
-    seconds, rounds = given.seconds, given.rounds
     setup = Setup(Store(given.store), given.task, given.variant, scratch, given.threads or available_cores())
     requests = make_requests(setup.manifest, given.tokens, given.beams, given.facts)
-    # Comparisons are made with this many clients: the measured number that is nearest to `COMPARED_CLIENTS`.
-    clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts", "mix")}
     settings |= {"threads": setup.threads, "options": requests[0].options.model_dump(mode="json")}
     found = record(task=given.task.value, variant=given.variant, settings=settings)
     found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "mix": None, "left_out": {}}
+    # The number of clients in comparisons: of those that are measured, the nearest to `COMPARED_CLIENTS`.
+    clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     with ExitStack() as stack:
         servers: dict[str, Client] = {}
         for name in [each for each in SERVERS if each in given.servers]:
@@ -50,47 +48,69 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 server = SERVERS[name](setup)
                 servers[name] = stack.enter_context(running(server, scratch, requests))
                 found["servers"].append({"name": name, "description": server.description, "loads": []})
-
-        def measure_load(kind: str, amount: float, load: Callable[[Client], Figures]) -> None:
-            """Puts each server under a load: `amount` clients, or requests a second, by its kind."""
-            for server, client in zip(found["servers"], servers.values(), strict=True):
-                figures = load(client)
-                server["loads"].append({"kind": kind, "amount": amount, "figures": figures})
-                say(f"{server['name']}, {kind} {amount:.1f}: {figures.tokens_per_second:,.0f} tokens/s")
-
-        for count in given.clients:
-            measure_load("closed", count, lambda client, count=count: client.closed(count, seconds))  # type: ignore[misc]
-        # Requests arrive at a share of what the first server can answer, the same for all servers.
-        loads_of_first = found["servers"][0]["loads"] if servers else []
-        capacity = max((load["figures"].requests_per_second for load in loads_of_first), default=0.0)
-        rate = given.share * capacity
-        throughput = (lambda each: each.closed(clients, seconds), "requests_per_second")
-        if rate:
-            measure_load("poisson", rate, lambda client: client.poisson(rate, seconds))
-            loads = {"throughput": throughput, "p95": (lambda each: each.poisson(rate, seconds), "p95_ms")}
-            compared = compare(servers, loads, rounds if len(servers) > 1 else 0)
-            found["contest"] = {"clients": clients, "rate": rate, **compared}
+        _measure_loads(found, servers, clients, given)
         service = servers.get("slimseq")
         if service:
             with leaving_out(found, "in process"), in_process(setup, service) as runtime:
-                loads = {"throughput": throughput, "p50": (lambda each: each.closed(1, seconds), "p50_ms")}
-                compared = compare({"slimseq": service, "in process": runtime}, loads, rounds)
-                found["runtime"] = {"clients": clients, **compared}
+                found["runtime"] = _compare_with_runtime(service, runtime, clients, given)
             with leaving_out(found, "plain POST"), running(plain_post(setup), scratch, requests) as unit:
-                loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
-                compared = compare({"slimseq": service, "plain POST": unit}, loads, rounds)
-                # Once more at the same time and with as many requests, so that the plain POST too finds the caches of
-                # the cores filled by generation. The CPU time of both grows.
-                with ThreadPoolExecutor(1) as pool:
-                    posts_per_second = service.closed(clients, seconds).requests_per_second
-                    posts = pool.submit(unit.poisson, posts_per_second, seconds)
-                    beside = [service.closed(clients, seconds).loop_cpu_ms, posts.result().loop_cpu_ms]
-                found["loop"] = {"clients": clients, "beside": beside, **compared}
+                found["loop"] = _compare_with_plain_post(service, unit, clients, given)
         if service and given.mix:
             with leaving_out(found, "mix"):
-                loads = {"p95": (lambda documents: measure_mix(service, documents, seconds), "p95_ms")}
-                found["mix"] = compare({"alone": 0, "slimseq": given.mix}, loads, rounds)
+                loads: Loads = {"p95": (lambda documents: measure_mix(service, documents, given.seconds), "p95_ms")}
+                found["mix"] = compare({"alone": 0, "slimseq": given.mix}, loads, given.rounds)
     return found
+
+
+def _measure_loads(found: Record, servers: Mapping[str, Client], clients: int, given: argparse.Namespace) -> None:
+    """Puts all servers under each number of clients, then under arriving requests, and compares them in turns."""
+    seconds = given.seconds
+
+    def measure_load(kind: str, amount: float, load: Callable[[Client], Figures]) -> None:
+        """Puts each server under a load: `amount` clients, or requests a second, by its kind."""
+        for server, client in zip(found["servers"], servers.values(), strict=True):
+            figures = load(client)
+            server["loads"].append({"kind": kind, "amount": amount, "figures": figures})
+            say(f"{server['name']}, {kind} {amount:.1f}: {figures.tokens_per_second:,.0f} tokens/s")
+
+    for count in given.clients:
+        measure_load("closed", count, lambda client, count=count: client.closed(count, seconds))  # type: ignore[misc]
+    # Requests arrive at a share of what the first server can answer, the same for all servers.
+    loads_of_first = found["servers"][0]["loads"] if servers else []
+    capacity = max((load["figures"].requests_per_second for load in loads_of_first), default=0.0)
+    rate = given.share * capacity
+    if not rate:
+        return
+    measure_load("poisson", rate, lambda client: client.poisson(rate, seconds))
+    loads: Loads = {
+        "throughput": (lambda each: each.closed(clients, seconds), "requests_per_second"),
+        "p95": (lambda each: each.poisson(rate, seconds), "p95_ms"),
+    }
+    compared = compare(servers, loads, given.rounds if len(servers) > 1 else 0)
+    found["contest"] = {"clients": clients, "rate": rate, **compared}
+
+
+def _compare_with_runtime(service: Client, runtime: InProcess, clients: int, given: argparse.Namespace) -> Record:
+    """Compares the service with its own runtime in this process."""
+    loads: Loads = {
+        "throughput": (lambda each: each.closed(clients, given.seconds), "requests_per_second"),
+        "p50": (lambda each: each.closed(1, given.seconds), "p50_ms"),
+    }
+    return {"clients": clients, **compare({"slimseq": service, "in process": runtime}, loads, given.rounds)}
+
+
+def _compare_with_plain_post(service: Client, unit: Client, clients: int, given: argparse.Namespace) -> Record:
+    """Compares the CPU time of two event loops, the service's and a plain POST's, in turns and at the same time."""
+    seconds = given.seconds
+    loads: Loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
+    compared = compare({"slimseq": service, "plain POST": unit}, loads, given.rounds)
+    # Once more at the same time and with as many requests, so that the plain POST too finds the caches of the cores
+    # filled by generation. The CPU time of both grows.
+    with ThreadPoolExecutor(1) as pool:
+        posts_per_second = service.closed(clients, seconds).requests_per_second
+        posts = pool.submit(unit.poisson, posts_per_second, seconds)
+        beside = [service.closed(clients, seconds).loop_cpu_ms, posts.result().loop_cpu_ms]
+    return {"clients": clients, "beside": beside, **compared}
 
 
 def lines(found: Record) -> Iterator[str]:

@@ -5,10 +5,10 @@ two have no batches: they translate the texts of a batch one after the other.
 """
 
 import argparse
+import math
 import os
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
@@ -114,39 +114,55 @@ def measure_translators(given: argparse.Namespace, scratch: Path, found: Record)
             return rows
         words = sum(len(text.split()) for text in texts)
         for size in given.batches:
-            batches = [texts[start : start + size] for start in range(0, len(texts), size)] * given.repeats
-            # By engine: the time for all texts once, the mean of the repeats, and the outputs of all repeats.
-            seconds, outputs = defaultdict[str, float](float), defaultdict[str, list[str]](list)
-            for turn, batch in enumerate(batches):
-                # Each turn begins with another engine.
-                first = turn % len(names)
-                for name in names[first:] + names[:first]:
-                    batch_seconds, written = engines[name].call(translate, batch)
-                    seconds[name] += batch_seconds / given.repeats
-                    outputs[name] += written
+            seconds, outputs = _translate_in_turns(engines, texts, size, given.repeats)
             for name in names:
                 row = {"batch": size, "engine": name, "seconds": seconds[name], "texts": len(texts)}
                 row["words_per_second"] = words / seconds[name]
-                scores = score(TASK, outputs[name][: len(texts)], targets)
+                scores = score(TASK, outputs[name], targets)
                 rows.append(row | {metric: scores[metric].value for metric in ("bleu", "chrf")})
     return rows
+
+
+def _translate_in_turns(
+    engines: Mapping[str, Child], texts: Sequence[str], size: int, repeats: int
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Translates texts in batches with all engines, which take turns. Each turn begins with another engine.
+
+    Returns:
+        By engine, the seconds for all texts as the mean of the repeats, and the outputs of the first repeat.
+    """
+    names = list(engines)
+    batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+    seconds = dict.fromkeys(names, 0.0)
+    outputs: dict[str, list[str]] = {name: [] for name in names}
+    for turn, batch in enumerate(batches * repeats):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            batch_seconds, written = engines[name].call(translate, batch)
+            seconds[name] += batch_seconds / repeats
+            if turn < len(batches):
+                outputs[name] += written
+    return seconds, outputs
 
 
 def translator_lines(rows: Sequence[Record], data: str) -> Iterator[str]:
     if not rows:
         return
     yield from (f"### {FIREFOX}, greedy, one core, {data}", "")
+    # The speed of the compared engine, by batch size.
     peers = {row["batch"]: row["words_per_second"] for row in rows if row["engine"] == PEER}
-    cells = [
-        (
-            f"{row['engine']}, {row['batch']}",
-            f"{row['words_per_second']:,.0f}",
-            f"{row['words_per_second'] / peers.get(row['batch'], float('nan')):.2f}",
-            f"{row['seconds'] / row['texts'] * MILLISECONDS:.1f}",
-            f"{row['bleu']:.1f}",
-            f"{row['chrf']:.1f}",
+    cells = []
+    for row in rows:
+        times_peer = row["words_per_second"] / peers.get(row["batch"], math.nan)
+        cells.append(
+            (
+                f"{row['engine']}, {row['batch']}",
+                f"{row['words_per_second']:,.0f}",
+                f"{times_peer:.2f}",
+                f"{row['seconds'] / row['texts'] * MILLISECONDS:.1f}",
+                f"{row['bleu']:.1f}",
+                f"{row['chrf']:.1f}",
+            )
         )
-        for row in rows
-    ]
     yield from table(("engine, batch", "words/s", f"times {PEER}", "ms a text", "BLEU", "chrF"), cells)
     yield ""

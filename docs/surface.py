@@ -63,7 +63,7 @@ def verbs() -> list[str]:
 
 
 def _options(app: object) -> Iterator[str]:
-    """Yields the options of a verb, and those of the verbs below it. An option is listed by its first long name."""
+    """Yields the options of a verb, and of the verbs below it. An option is listed by its first long name."""
     from cyclopts import App
 
     assert isinstance(app, App)

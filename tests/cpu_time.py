@@ -1,4 +1,4 @@
-"""Measures the CPU time of code under test: that of its fastest run, since other processes may slow a run down."""
+"""Measures the CPU time of code under test: the time of its fastest run, since other processes may slow a run down."""
 
 import gc
 import time

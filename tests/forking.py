@@ -80,7 +80,7 @@ def start(
     Args:
         out: what the process prints is appended to this file.
         error: what it prints to stderr is appended to this file, which may be the same one.
-        folder: the working directory, by default that of the tests.
+        folder: the working directory, by default the tests' own.
         greatest_file: maximum bytes of a file that it writes, as if the disk were full then.
     """
     return Forked(words, dict(environment), out, error, folder or Path.cwd(), greatest_file)
@@ -100,7 +100,8 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     # huggingface_hub reads `HF_*` variables when it is imported. transformers has imported it before the fork.
-    if hub := sys.modules.get("huggingface_hub.constants"):
+    hub = sys.modules.get("huggingface_hub.constants")
+    if hub:
         importlib.reload(hub)
     sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)

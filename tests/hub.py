@@ -64,7 +64,7 @@ class HubHandler(Quiet, BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body)
 
     def _answer_discussions(self, model: str, with_body: bool) -> None:
-        """Lists the open pull requests of a model: that of the bot, or none."""
+        """Lists the open pull requests of a model: the bot's pull request, or none."""
         pull = {"title": "Adding `safetensors` variant of this model", "num": 45, "isPullRequest": True}
         pull |= {"status": "open", "author": {"name": "SFconvertbot"}, "createdAt": "2024-01-01T00:00:00.000Z"}
         pull |= {"repo": {"name": model, "type": "model"}}
@@ -105,9 +105,11 @@ class HubHandler(Quiet, BaseHTTPRequestHandler):
             return
         content = path.read_bytes()
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        if match := RANGE.fullmatch(self.headers.get("Range", "")):
+        match = RANGE.fullmatch(self.headers.get("Range", ""))
+        if match:
             first = int(match["first"])
-            part = content[first : int(match["last"]) + 1 if match["last"] else None]
+            end = int(match["last"]) + 1 if match["last"] else len(content)
+            part = content[first:end]
             headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
             self._send(HTTPStatus.PARTIAL_CONTENT, part, with_body, headers)
         else:

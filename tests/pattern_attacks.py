@@ -152,8 +152,10 @@ def _matches_code(item: Any, code: int) -> bool:
     """Whether an item matches the character with this code point, upper and lower case told apart."""
     opcode, argument = item
     if opcode is _opcodes.IN:
+        # The items in square brackets. `[^...]` has an item for the sign before the others.
         is_negated = argument[0][0] is _opcodes.NEGATE
-        is_listed = any(_matches_code(each, code) for each in argument[is_negated:])
+        listed = argument[1:] if is_negated else argument
+        is_listed = any(_matches_code(each, code) for each in listed)
         return is_listed is not is_negated
     if opcode is _opcodes.RANGE:
         first, last = argument

@@ -22,8 +22,9 @@ ROOMS = ("inference", "models_store", "evaluation", "app")
 FUNCTIONS = frozenset({"compile", "findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn"})
 # Functions that make patterns of data, and the languages for which they are tried.
 MADE_OF_DATA: dict[str, tuple[str, ...]] = {
-    # Modules hold all patterns that this function makes, so `compiled` finds them.
-    "slimseq.inference.text.spans._pattern": (),
+    # Modules hold all patterns that these functions make, so `compiled` finds them.
+    "slimseq.inference.text.span_rules._pattern": (),
+    "slimseq.inference.text.numbers._grouped_numbers": (),
     "slimseq.inference.text.notation.Notation.__init__": ("en", "de", "fr", "pt", "es", "ru", "ja", "de-CH"),
 }
 

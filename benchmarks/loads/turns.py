@@ -34,17 +34,20 @@ class Ratio:
 
 
 def compare(servers: Mapping[str, Any], loads: Loads, rounds: int) -> Record:
-    """Measures servers in turns. Every other round begins with the last one.
+    """Measures servers in turns. Every other round begins with the last server.
 
     Returns:
         `rounds`, each with the figures by load and server, and `ratios` of `slimseq` by other server and load.
     """
     names = list(servers)
-    orders = [names, names[::-1]]
-    found = [
-        {load: {name: measure(servers[name]) for name in orders[turn % 2]} for load, (measure, _) in loads.items()}
-        for turn in range(rounds)
-    ]
+    found: list[dict[str, dict[str, Figures]]] = []
+    for turn in range(rounds):
+        order = names if turn % 2 == 0 else names[::-1]
+        figures_of_loads = {}
+        for load, (measure, _) in loads.items():
+            figures_of_loads[load] = {name: measure(servers[name]) for name in order}
+        found.append(figures_of_loads)
+
     ratios: dict[str, dict[str, Ratio | None]] = {}
     others = [name for name in servers if name != SUBJECT] if SUBJECT in servers else []
     for other in others:
@@ -64,7 +67,7 @@ def ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
 
 
 def _figure(figures: Figures, name: str) -> float | None:
-    # With errors, the latencies are only those of the requests that were answered.
+    # With errors, there are latencies only of the requests that were answered.
     if figures.errors and name.endswith("_ms"):
         return None
     value: float | None = getattr(figures, name)

@@ -35,5 +35,6 @@ def test_a_table_compares_with_and_without_protection(
 
     found = json.loads(out.read_text(encoding="utf-8"))["found"]
     protected, plain = found["with"]["kinds"]["all"], found["without"]["kinds"]["all"]
-    assert protected["right"] > plain["right"] and protected["silent"] == 0
+    assert protected["right"] > plain["right"]
+    assert protected["silent"] == 0
     assert "| all | 18 |" in capsys.readouterr().out

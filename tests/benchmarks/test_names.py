@@ -33,7 +33,8 @@ def test_dev_and_test_share_no_name_and_have_thirty_languages_at_least() -> None
     dev, test = (name_sentences(split, 500, 1) for split in ("dev", "test"))
 
     assert not {name for each in dev for name in each.names} & {name for each in test for name in each.names}
-    assert len({each.language for each in test}) >= 30 and len({each.text for each in test}) == 500
+    assert len({each.language for each in test}) >= 30
+    assert len({each.text for each in test}) == 500
     assert all(not name.isascii() and name in each.text for each in test for name in each.names)
     assert name_sentences("test", 500, 1) == test != name_sentences("test", 500, 2)
 

@@ -29,7 +29,8 @@ def test_a_commit_is_measured_in_turns_with_another(
     found = json.loads(out.read_text(encoding="utf-8"))
     printed = capsys.readouterr().out
     assert printed.startswith(f"translation/quantized on {found['host']}: this checkout over HEAD\n")
-    assert set(found["ratios"]) == set(FIGURES) and len(found["rounds"]) == 2
+    assert set(found["ratios"]) == set(FIGURES)
+    assert len(found["rounds"]) == 2
     for load, figure in FIGURES.items():
         here, there = ([each[load][name] for each in found["rounds"]] for name in ("slimseq", "before"))
         ratios = [ours[figure] / theirs[figure] for ours, theirs in zip(here, there, strict=True)]
@@ -49,7 +50,8 @@ def test_without_a_commit_the_baseline_is_measured_whose_packages_have_other_nam
     main(["--store", str(embedded.root), *SHORT, "--rounds", "1"])
 
     printed = capsys.readouterr().out
-    assert f": this checkout over {COMMIT}\n" in printed and "did not answer" not in printed
+    assert f": this checkout over {COMMIT}\n" in printed
+    assert "did not answer" not in printed
 
 
 def test_a_commit_that_does_not_exist_is_refused_in_one_line(embedded: Store) -> None:

@@ -1,6 +1,7 @@
 """The table of families and steps is true: each cell is tried on a tiny model, and recipes are held against it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any
 import pytest
 import torch
 
+from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
+from slimseq.compression.compress.losses import divergence, measure_losses
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.families import NAMES, PRUNE_TO_PLAN, STEPS, table
+from slimseq.compression.prune.choose_parts import choose_parts
+from slimseq.compression.prune.cut_to_plan import cut_to_plan
+from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer, whole_plan
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.train.data.training_data import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles, TrainingSet, limits_of
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import FAMILIES
@@ -24,7 +30,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, related_folder, spread
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_import, tiny_model, tiny_tokenizer
+from tests.compression.tiny import EXAMPLES, SENTENCES, tiny_context, tiny_file, tiny_import, tiny_model, tiny_tokenizer
 from tests.families import Family
 from tests.hub import HubHandler, running_hub
 from tests.marian_students import tiny_folder
@@ -230,3 +236,29 @@ def test_a_command_refuses_a_step_before_it_reads_data(tmp_path: Path) -> None:
 
     assert done.code == 1
     assert done.error.startswith("error: `quantize --scheme fp16` does not work for T5: ")
+
+
+@pytest.mark.parametrize("model_type", list(NAMES))
+def test_every_part_of_every_family_has_a_loss_and_can_be_halved(model_type: str, tmp_path: Path) -> None:
+    context = imported(model_type, tmp_path)
+    parent = open_parent(context, TASK, "original", "smaller")
+    generation, model = parent.manifest.generation, parent.model
+    pairs = TrainingSet(EXAMPLES, parent.tokenizer, generation.prefix, limits_of(generation, 40))
+    whole = whole_plan(model)
+
+    table = measure_losses(model, pairs, pairs, context)
+    halves = {
+        stack: tuple(
+            PlannedLayer(each.layer, each.heads and each.heads // 2, each.cross_heads, each.feed_forward // 2)
+            for each in layers
+        )
+        for stack, layers in whole.stacks.items()
+    }
+    plan = LayerPlan(**halves)
+    cut = cut_to_plan(model, plan, *choose_parts(model, plan, pairs, context))
+
+    sizes = [size for layers in whole.stacks.values() for each in layers for size in (each.heads, each.cross_heads)]
+    assert len(table.parts) == sum(size is not None for size in sizes) + sum(map(len, whole.stacks.values()))
+    assert all(math.isfinite(loss) for part in table.parts for loss in part.losses)
+    assert any(part.losses[-1] > 0 for part in table.parts)
+    assert 0 < divergence(model, cut, pairs, context) < math.inf

@@ -129,10 +129,45 @@ def test_an_artifact_whose_layers_differ_is_pruned_and_distilled_further(model_t
         assert [layer.heads for layer in narrower.stacks[stack]] == [layer.heads for layer in layers]
     tokens = [config_of(context, name)["vocab_size"] for name in ("varied", "fewer-tokens")]
     assert tokens[0] >= tokens[1]
-    with pytest.raises(BadParameters, match="--heads: the layers of this model have different numbers of heads"):
+    with pytest.raises(BadParameters, match="--heads does not work for a model whose configuration"):
         applied("prune", {"heads": 1}, "fewer-heads")
     with pytest.raises(BadParameters, match="above the"):
         applied("prune", {"feed_forward": 1000}, "wider")
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_an_artifact_whose_layers_differ_is_trained_averaged_and_imported(model_type: str, tmp_path: Path) -> None:
+    context = imported(model_type, tmp_path)
+    with_varied(context, tmp_path)
+    data = DataFiles([tiny_file(tmp_path)])
+
+    train, average = technique_named("train"), technique_named("average")
+    train.apply(Job(context, TASK, "varied", "trained", data), train.read({"max_steps": 1}))
+    average.apply(Job(context, TASK, "trained", "averaged", data), average.read({"other": "varied"}))
+    folder = context.store.folder(TASK, "varied")
+    another = tiny_import(tmp_path / "another", folder, languages=["en", "de"], export=True)
+
+    for name in ("trained", "averaged"):
+        assert_serves(context, name)
+        assert config_of(context, name)["layer_shapes"] == config_of(context, "varied")["layer_shapes"]
+    assert_serves(another, "original")
+    found = another.store.folder(TASK, "original")
+    assert (found / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert config_of(another, "original")["layer_shapes"] == config_of(context, "varied")["layer_shapes"]
+
+
+def test_a_plan_and_a_vocabulary_give_the_same_artifact_each_time(tmp_path: Path) -> None:
+    digests = set()
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        folder.mkdir()
+        context = imported("bart", folder)
+        plan = varied_plan(load_model(context.store.folder(TASK, "original")), removes_layers=True)
+        apply(context, "prune", {"plan": plan.record(), "vocabulary": 0, "max_steps": 2}, "varied", folder)
+        digests.add(context.store.manifest(TASK, "varied").digest)
+        assert_serves(context, "varied")
+        assert config_of(context, "varied")["vocab_size"] < config_of(context, "original")["vocab_size"]
+
+    assert len(digests) == 1
 
 
 def test_a_summarizer_whose_layers_differ_drafts_from_its_source(tmp_path: Path) -> None:
@@ -157,10 +192,14 @@ def test_a_summarizer_whose_layers_differ_drafts_from_its_source(tmp_path: Path)
     assert [each.ids for each in outputs[0]] == [each.ids for each in outputs[2]]
 
 
-def test_ctranslate2_runs_layers_that_differ_in_feed_forwards_alone(tmp_path: Path) -> None:
-    context = imported("bart", tmp_path)
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_ctranslate2_runs_layers_that_differ_in_feed_forwards_alone(model_type: str, tmp_path: Path) -> None:
+    context = imported(model_type, tmp_path)
     plan = whole_plan(load_model(context.store.folder(TASK, "original"))).record()
     plan["encoder"][0]["feed_forward"] -= 24
+    for layer in [*plan["encoder"], *plan["decoder"]]:
+        # Fewer heads than the width of the model has room for, the same number in all layers.
+        layer |= {name: 3 for name in ("heads", "cross_heads") if name in layer}
     apply(context, "prune", {"plan": plan, "max_steps": 0}, "varied", tmp_path)
 
     add_ctranslate2(context, TASK, "varied")

@@ -16,7 +16,7 @@ pytestmark = needs_torch
 
 # A row of the page's table of results: variant, megabytes, retention, speed-up.
 RESULT = re.compile(r"^\| ([a-z]+) \| ([\d.]+) MB \| ([\d.]+) \| [\d.]+ \|$", re.MULTILINE)
-# How far a retention may be from that of the page: sums in floating point differ between CPUs.
+# How far a retention may be from the page's: sums in floating point differ between CPUs.
 TOLERANCE = 0.05
 # The command that stops the service.
 STOPS = "kill $!"

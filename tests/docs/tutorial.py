@@ -51,7 +51,8 @@ def terminal(folder: Path, port: int) -> Iterator["Terminal"]:
         text=True,
         start_new_session=True,
     )
-    assert shell.stdin is not None and shell.stdout is not None
+    assert shell.stdin is not None
+    assert shell.stdout is not None
     try:
         yield Terminal(shell.stdin, shell.stdout, folder, port)
     finally:

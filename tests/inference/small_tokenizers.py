@@ -10,7 +10,7 @@ ASCII = ascii_letters + digits + punctuation
 
 
 def with_unknown(letters: str) -> Tokenizer:
-    """Returns a tokenizer like those of Firefox's models: what it lacks is one unknown token."""
+    """Returns a tokenizer as Firefox's models have it: what it lacks is one unknown token."""
     scores = [("<unk>", 0.0), (SPACE, -1.0), *((letter, -2.0) for letter in ASCII + letters)]
     return _with_spaces(Tokenizer(models.Unigram(scores, unk_id=0)))
 

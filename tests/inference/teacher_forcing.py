@@ -1,4 +1,4 @@
-"""The log-probabilities that transformers gives the tokens of an output: the reference for those of runtimes."""
+"""The log-probabilities that transformers gives the tokens of an output: the reference for all runtimes."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -28,7 +28,8 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
     with open_generator(own_store, Task.TRANSLATION, "original", "onnxruntime"):
         export = own_store.export_of(Task.TRANSLATION, "original", "onnx")
 
-    assert export is not None and export.versions[GRAPHS] == CONTRACT
+    assert export is not None
+    assert export.versions[GRAPHS] == CONTRACT
 
 
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,14 +37,19 @@ def test_the_example_in_readme_prints_what_it_says(embedded: Store) -> None:
     assert done.stdout.splitlines() == expected
 
 
-def test_every_text_gets_its_output_in_order_whatever_the_batch_and_again_with_a_seed(model: Model) -> None:
+def test_every_text_gets_its_output_in_order_whatever_the_batch(model: Model) -> None:
     together = model.generate(TEXTS)
     alone = [model.generate([text])[0] for text in TEXTS]
     in_pairs = model.generate(TEXTS, batch_size=2)
 
     assert together == alone == in_pairs
     assert "Kinder" in together[0].text
-    first, again = (model.generate(TEXTS, do_sample=True, seed=7) for _ in range(2))
+
+
+def test_sampling_with_a_seed_gives_the_same_outputs_again(model: Model) -> None:
+    first = model.generate(TEXTS, do_sample=True, seed=7)
+    again = model.generate(TEXTS, do_sample=True, seed=7)
+
     assert first == again
 
 
@@ -66,20 +72,39 @@ def test_a_closed_stream_leaves_no_thread_and_the_model_usable(model: Model) -> 
     assert model.generate([TEXTS[1]])
 
 
-def test_a_text_is_handled_as_the_service_does_it(model: Model) -> None:
+def test_facts_and_line_breaks_of_a_text_stay(model: Model) -> None:
     text = "It costs $1,299.99 and weighs 187 g.\n\nThe code is `a_b`. It is late."
+
+    [output] = model.generate([text], num_beams=1)
+    streamed = "".join(model.stream(text, num_beams=1))
+
+    assert all(each in output.text for each in ("1.299,99 $", "187 g", ".\n\n", "`a_b`"))
+    assert streamed == output.text
+
+
+def test_the_markup_of_a_page_stays(model: Model) -> None:
     page = "<p>It is <b>late</b>.</p><hr>"
 
-    [plain, empty, blank] = model.generate([text, "", " \n"])
-    [marked] = model.generate([page], format="html")
-    [bare] = model.generate(["The code is `a_b`."], protect=False)
+    [output] = model.generate([page], format="html")
+    streamed = "".join(model.stream(page, format="html"))
 
-    assert all(each in plain.text for each in ("1.299,99 $", "187 g", ".\n\n", "`a_b`"))
-    assert (empty.text, empty.finish_reason, blank.text) == ("", "eos", " \n")
-    assert marked.text.startswith("<p>") and "<b>" in marked.text and marked.text.endswith("</p><hr>")
-    assert not bare.lost
-    assert "".join(model.stream(text, num_beams=1)) == model.generate([text], num_beams=1)[0].text
-    assert "".join(model.stream(page, format="html")) == marked.text
+    assert output.text.startswith("<p>")
+    assert "<b>" in output.text
+    assert output.text.endswith("</p><hr>")
+    assert streamed == output.text
+
+
+def test_a_text_without_words_stays_as_it_is(model: Model) -> None:
+    [empty, blank] = model.generate(["", " \n"])
+
+    assert (empty.text, empty.finish_reason) == ("", "eos")
+    assert blank.text == " \n"
+
+
+def test_without_protection_nothing_is_said_to_be_lost(model: Model) -> None:
+    [output] = model.generate(["The code is `a_b`."], protect=False)
+
+    assert not output.lost
 
 
 def test_an_output_has_its_warnings(model: Model) -> None:
@@ -96,23 +121,32 @@ def test_a_summary_at_its_limit_says_that_it_ends_in_mid_sentence_and_is_what_a_
         streamed = "".join(summarizer.stream(text, max_new_tokens=8))
 
     assert [warning.kind for warning in cut.warnings] == ["truncated", "unfinished"]
-    assert cut.finish_reason == "length" and streamed == cut.text
+    assert cut.finish_reason == "length"
+    assert streamed == cut.text
 
 
-def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> None:
+def test_no_texts_have_no_outputs_and_a_string_is_refused(model: Model) -> None:
     assert model.generate([]) == []
     with pytest.raises(TypeError, match=r"pass \[text\]"):
         model.generate("Good morning.")
-    with pytest.raises(errors.InvalidOptions, match=r"unknown option 'beams'; known are num_beams, "):
-        model.generate(TEXTS, beams=4)
-    with pytest.raises(errors.InvalidOptions, match="num_beams"):
-        model.generate(TEXTS, num_beams=0)
-    with pytest.raises(errors.InvalidOptions, match="format: 'htm' is not one of text, html, markdown"):
-        model.generate(TEXTS, format="htm")  # type: ignore[arg-type]
-    with pytest.raises(errors.InvalidOptions, match="on_overflow: 'fail' is not one of truncate, error"):
-        model.stream(TEXTS[0], on_overflow="fail")  # type: ignore[arg-type]
-    with pytest.raises(errors.InvalidOptions, match="top_k"):
-        model.stream(TEXTS[0], do_sample=True, top_k=10**6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 4}, "unknown option 'beams'; known are num_beams, "),
+        ({"num_beams": 0}, "num_beams"),
+        ({"format": "htm"}, "format: 'htm' is not one of text, html, markdown"),
+        ({"on_overflow": "fail"}, "on_overflow: 'fail' is not one of truncate, error"),
+        ({"do_sample": True, "top_k": 10**6}, "top_k"),
+    ],
+)
+def test_options_are_checked_before_anything_runs(model: Model, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.InvalidOptions, match=message):
+        model.generate(TEXTS, **options)
+    # At the call, not at the first piece.
+    with pytest.raises(errors.InvalidOptions, match=message):
+        model.stream(TEXTS[0], **options)
 
 
 def test_a_runtime_is_taken_by_its_name(embedded: Store) -> None:

@@ -72,5 +72,6 @@ def test_a_text_has_the_mean_of_its_tokens_and_none_where_the_runtime_does_not_s
             [output] = generator.generate([encoding], options)
             [sequence] = generator.runtime.generate([encoding.ids], options)
 
-        assert output.text and output.mean_log_probability == sequence.mean_log_probability
+        assert output.text
+        assert output.mean_log_probability == sequence.mean_log_probability
         assert (output.mean_log_probability is None) == (runtime == "torch")

@@ -114,18 +114,30 @@ def test_a_model_is_imported_and_quantized_once_and_again_where_its_files_change
     folder = tiny_model_folder(Family.T5, tmp_path / "model")
     open_model = partial(pipeline, "summarization", folder, cache=tmp_path / "cache")
 
-    first, again = open_model(precision="int8"), open_model(precision="int8")
+    first = open_model(precision="int8")
+    again = open_model(precision="int8")
+    commands_before_change = list(commands)
+    (folder / "generation_config.json").write_text('{"max_length": 7}')
+    changed = open_model()
+
     assert first(TEXTS, max_length=9) == again(TEXTS, max_length=9)
-    assert commands == ["import", "quantize"]
-    artifact = tmp_path / "cache" / "summarization" / first.model.manifest.variant
-    assert pipeline("summarization", artifact.name, store=tmp_path / "cache")(TEXTS[0], max_length=9)
+    assert commands_before_change == ["import", "quantize"]
+    assert commands == ["import", "quantize", "import"]
+    assert changed.model.manifest.variant != again.model.manifest.variant
+
+
+def test_an_imported_model_is_an_artifact_with_a_precision_of_its_own(tmp_path: Path, commands: list[str]) -> None:
+    folder = tiny_model_folder(Family.T5, tmp_path / "model")
+    imported = pipeline("summarization", folder, cache=tmp_path / "cache")
+    artifact = tmp_path / "cache" / "summarization" / imported.model.manifest.variant
+
+    opened = pipeline("summarization", artifact.name, store=tmp_path / "cache")
+
+    assert opened(TEXTS[0], max_length=9) == imported(TEXTS[0], max_length=9)
     with pytest.raises(InvalidOptions, match="precision: 'int4' is neither fp32 nor int8"):
         pipeline("summarization", artifact, precision="int4")  # type: ignore[arg-type]
     with pytest.raises(InvalidOptions, match="is an artifact, which has its own; `slimseq quantize` makes another"):
         pipeline("summarization", artifact, precision="int8")
-    (folder / "generation_config.json").write_text('{"max_length": 7}')
-    assert open_model().model.manifest.variant != again.model.manifest.variant
-    assert commands == ["import", "quantize", "import"]
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,7 @@ def compress_command(
         task, variant = import_source(context, source, imported)
     open_original(context, task, variant)
     folder = options.folder or Path(".slimseq") / f"compress-{task}-{options.name or variant}"
-    with context.working(f"compress {task}/{variant}"):
-        found = compress(context, task, variant, options, folder)
+    found = compress(context, task, variant, options, folder)
     if shared.as_json:
         sys.stdout.write(json.dumps(summary(found), ensure_ascii=False) + "\n")
     else:

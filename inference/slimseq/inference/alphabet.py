@@ -14,8 +14,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 # Letters of European languages beyond ASCII.
 EUROPEAN = "áàâäãåāăąæçćčďđéèêëēėęěğíìîïīįıłńňñóòôöõőøœřśšşșßťțúùûüūůűųýźžżþð"
-# A vocabulary with a smaller share of these letters is narrow. Multilingual ones have nearly all of them, those of the
-# embedded models a fifth.
+# A vocabulary with a smaller share of these letters is narrow. Multilingual vocabularies have nearly all letters, and
+# the embedded models a fifth.
 NARROW_SHARE = 0.5
 # Words that are tokenized at once, with the interpreter lock released.
 WORDS_AT_ONCE = 1000

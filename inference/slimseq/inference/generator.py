@@ -33,8 +33,8 @@ OnOverflow = Literal["truncate", "error"]
 class Score(NamedTuple):
     """A value of a part of an output.
 
-    The part is the text from `start` to `end`: that of a token, or that which belongs to the inline element of the
-    source with the number `element`.
+    The part is the text from `start` to `end`. It is the text of one token, or the words of a translation that belong
+    to an inline element of the source. `element` is then the number of this element.
     """
 
     start: int
@@ -54,8 +54,9 @@ class TextOutput:
         output_tokens: the ids that it generated, the end token included.
         truncated: whether the input had more ids than the model reads.
         lost: what the text should have from its source but has not, see `slimseq.inference.text.passes`.
-        mean_log_probability: that of `GeneratedSequence`: the mean over the generated ids, or None.
-        scores: the log-probabilities of a scored output, or how much its parts depend on inline elements of the source.
+        mean_log_probability: the mean over the generated ids, as in `GeneratedSequence`. None: unknown.
+        scores: the log-probabilities of the tokens of a scored output, or how much parts of a translation depend on
+            inline elements of its source.
         alternatives: the next best outputs, best first, where `num_return_sequences` asks for them.
         repaired: the kinds of the warnings that an earlier output had and this one has not.
     """
@@ -75,17 +76,20 @@ class TextOutput:
 
     def cut(self, stops: Sequence[str]) -> "TextOutput":
         """Returns the output up to the first stop string, and its alternatives likewise."""
-        if stops and self.alternatives:
-            others = tuple(each.cut(stops) for each in self.alternatives)
-            return replace(replace(self, alternatives=()).cut(stops), alternatives=others)
-        if place_of_stop(self.text, stops) is None:
+        if not stops:
             return self
-        return replace(self, text=before_stop(self.text, stops), finish_reason="stop")
+        output = self
+        if self.alternatives:
+            output = replace(output, alternatives=tuple(each.cut(stops) for each in self.alternatives))
+        if place_of_stop(self.text, stops) is not None:
+            output = replace(output, text=before_stop(self.text, stops), finish_reason="stop")
+        return output
 
 
 def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
     """Returns the position of the first stop string, None if there is none."""
-    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
+    places = [text.find(stop) for stop in stops]
+    return min((place for place in places if place >= 0), default=None)
 
 
 def before_stop(text: str, stops: Sequence[str]) -> str:
@@ -107,7 +111,7 @@ def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
 
 
 def joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
-    """Returns the output of a text that was made of several outputs, such as those of its sentences."""
+    """Returns the output of a text that was made of several outputs, such as one for each sentence."""
     reasons: list[FinishReason] = [output.finish_reason for output in outputs]
     return TextOutput(
         text=text,
@@ -137,7 +141,7 @@ class TextGenerator:
         self.runtime = runtime
         # The token to generate first where a request chose the target language.
         self.first_token: int | None = None
-        # The checked options of earlier prompts, by their text.
+        # The checked options of earlier prompts, by the `repr` of what the prompt said.
         self.known_options: dict[str, GenerationOptions] = {}
         self.tokenizer = tokenizer
 
@@ -212,7 +216,8 @@ class TextGenerator:
         """Returns the outputs of inputs, in order. Inputs with an `output` are scored, the others are generated."""
         outputs = self._score(inputs, callbacks.is_cancelled if callbacks else None)
         generated_rows = [row for row in range(len(inputs)) if row not in outputs]
-        if outputs and callbacks and (on_token := callbacks.on_token):
+        on_token = callbacks.on_token if callbacks else None
+        if outputs and callbacks and on_token:
             # The runtime numbers its own rows from 0 on.
             callbacks = replace(callbacks, on_token=lambda row, token: on_token(generated_rows[row], token))
         sequences = self.runtime.generate([inputs[row].ids for row in generated_rows], options, callbacks)
@@ -221,7 +226,7 @@ class TextGenerator:
         return [outputs[row] for row in range(len(inputs))]
 
     def _score(self, inputs: Sequence[Encoding], is_cancelled: Callable[[], bool] | None) -> dict[int, TextOutput]:
-        """Scores the given outputs of the rows that have one, until it is cancelled; returns them by row."""
+        """Scores the inputs that have an `output`, until the caller cancels. Returns their outputs by row."""
         forced_ids = {row: each.output.ids for row, each in enumerate(inputs) if each.output}
         if not forced_ids:
             return {}
@@ -242,7 +247,8 @@ class TextGenerator:
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
         """Returns the output of a row's sequence: its text, or for a scored row the given text with scores."""
         reason = sequence.finish_reason
-        if forced := encoding.output:
+        forced = encoding.output
+        if forced:
             scored = zip(forced.places, sequence.log_probabilities, strict=False)
             scores = tuple(Score(*place, value) for place, value in scored)
             return TextOutput(forced.text, reason, len(encoding.ids), 0, truncated=False, scores=scores)
@@ -276,7 +282,7 @@ def open_generator(
         task: the artifact's task.
         variant: the artifact's name.
         runtime: a runtime's name; None means the first one that can open the artifact.
-        threads: those of one generation; 0 lets the runtime choose.
+        threads: the threads of one generation; 0 lets the runtime choose.
         workers: how many generations may run at the same time.
 
     Raises:
@@ -332,9 +338,16 @@ def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> l
 
 def _advice(store: Store, manifest: Manifest, wanted: str) -> str:
     """Returns the command that makes the missing files or, where there is none, the runtimes that work."""
-    refusals = {each.artifact_family: each.ctranslate2_refusal for each in FAMILIES.values()}
-    reason = "" if wanted == "safetensors" else "it has no safetensors to make them from"
-    if manifest.has_format("safetensors") and not (reason := refusals.get(manifest.family, "")):
-        return f"make them with `slimseq export {manifest.task} {manifest.variant} --format ctranslate2 --store STORE`"
+    if manifest.has_format("safetensors"):
+        refusals = {each.artifact_family: each.ctranslate2_refusal for each in FAMILIES.values()}
+        reason = refusals.get(manifest.family, "")
+        if not reason:
+            export = f"slimseq export {manifest.task} {manifest.variant} --format ctranslate2 --store STORE"
+            return f"make them with `{export}`"
+    elif wanted == "safetensors":
+        reason = ""
+    else:
+        reason = "it has no safetensors to make them from"
     usable = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
-    return "; ".join(filter(None, (reason, f"{' and '.join(usable) or 'no runtime'} can open it")))
+    advice = f"{' and '.join(usable) or 'no runtime'} can open it"
+    return f"{reason}; {advice}" if reason else advice

@@ -1,7 +1,7 @@
 """The Python API: `load` opens an artifact, and the `Model` that it returns generates text.
 
 It is for scripts and notebooks: one caller, one artifact. The service (`slimseq.app`) serves many callers and variants,
-and handles texts by the same functions, those of `slimseq.inference.text`.
+and handles texts by the same functions (`slimseq.inference.text`).
 """
 
 import queue
@@ -79,13 +79,13 @@ class Model:
         Args:
             texts: the inputs.
             format: `text`, `html` or `markdown`. Translations keep the markup, summaries have none.
-            protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
-                target language writes them, and words that the model cannot write as they went in. Translation only.
-            glossary: terms, and what stands for them in translations, or that of `text.glossary_files`.
-            keep: names that come out as they went in.
+            protect: whether numbers, amounts, dates, URLs, code and their like stay as they are, or are written as the
+                target language writes them. Words that the model cannot write stay as they are too. Translation only.
+            glossary: terms, and what stands for them in translations. `text.glossary_files` reads one from a file.
+            keep: names that stay as they are.
             warnings: whether outputs are checked: their language, length, end, repetitions, numbers, dates, names.
             repair: whether outputs that repeat themselves, are far too short or long, or have lost something are
-                generated once more. `repaired` of an output says what is right now. Only if they are checked.
+                generated once more. `repaired` of an output says what is right now. Needs `warnings`.
             source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.
             target: language of the outputs.
             prefix: text put before every input. None means the artifact's own, such as "summarize: ".
@@ -133,8 +133,8 @@ class Model:
         """Generates the output of one text, piece by piece. Closing the iterator stops the generation.
 
         Greedy search and sampling yield each piece at its step. Beam search yields a sentence at its end, since until
-        then another beam may win; so does a sentence in which something is protected. With markup, a piece is a
-        section. The options are those of `generate`, and so are the errors, which come at the call.
+        then another beam may win. A sentence in which something is protected is also yielded at its end. With markup,
+        a piece is a section. Options and errors are the same as in `generate`. Errors are raised at the call.
 
         Yields:
             Pieces that add up to the text that `generate` returns with `repair=False`.
@@ -155,10 +155,14 @@ class Model:
     def _plan(self, prompt: Prompt) -> Plan:
         """Checks the arguments of a call, and splits its texts into rows."""
         known = GenerationOptions.model_fields
-        if unknown := sorted(prompt.options.keys() - known.keys()):
+        unknown = sorted(prompt.options.keys() - known.keys())
+        if unknown:
             raise InvalidOptions(f"unknown option {unknown[0]!r}; known are {', '.join(known)}")
-        for name, kind in (("format", Format), ("on_overflow", OnOverflow)):
-            if (value := getattr(prompt, name)) not in get_args(kind):
+        for name, value, kind in (
+            ("format", prompt.format, Format),
+            ("on_overflow", prompt.on_overflow, OnOverflow),
+        ):
+            if value not in get_args(kind):
                 raise InvalidOptions(f"{name}: {value!r} is not one of {', '.join(get_args(kind))}")
         return plan(self.generator, prompt, max_rows=sys.maxsize)
 
@@ -172,7 +176,7 @@ class Model:
         is_closed = threading.Event()
 
         def run_passes(row: int) -> TextOutput:
-            """Generates a row, and again as often as its text handling needs it."""
+            """Generates all passes of a row. Only the first pass reports tokens."""
             callbacks = GenerationCallbacks(
                 on_token=lambda _, token: events.put((row, token)), is_cancelled=is_closed.is_set
             )
@@ -189,7 +193,7 @@ class Model:
                     for row in range(len(planned.rows)):
                         events.put((row, run_passes(row)))
                 events.put(None)
-            # All of them are raised in the caller's thread.
+            # Any exception is raised in the caller's thread.
             except BaseException as error:
                 events.put(error)
 

@@ -45,9 +45,9 @@ PAIR = re.compile(r"translation_(\w{1,35})_to_(\w{1,35})")
 CACHE = Path("~/.cache/slimseq")
 # Texts of a list that are generated together.
 BATCH_SIZE = 32
-# Defaults of pipelines in transformers 4.57. They win over those of a model.
+# Defaults of pipelines in transformers 4.57. They win over a model's defaults.
 PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
-# Defaults of `GenerationConfig` in transformers 4.57: `max_length` and `top_k`.
+# Defaults of `max_length` and `top_k` in the `GenerationConfig` of transformers 4.57.
 DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50
 # Stands for no limit of input tokens.
 NO_LIMIT = 10**9
@@ -56,13 +56,16 @@ ARGUMENTS = {
     *GenerationOptions.model_fields,
     *("max_length", "min_length", "truncation", "src_lang", "tgt_lang", "clean_up_tokenization_spaces", "batch_size"),
 }
-# Other arguments of transformers' pipelines: the values that change nothing, and what an error advises for all others.
+# Other arguments of transformers' pipelines: the values that change nothing, separated by spaces, and the advice of the
+# error for all other values.
 IGNORED_ARGUMENTS = {
     "device": ("None -1 cpu", "models run on the CPU"),
     "dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "torch_dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "tokenizer": ("None", "the tokenizer is always that of the model"),
 }
+# Characters of a source's name in the name of an imported model.
+MAX_READABLE_NAME = 40
 # Spaces that `clean_up_tokenization_spaces` removes. The groups are what stays.
 EXTRA_SPACES = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)| (') ")
 
@@ -71,21 +74,23 @@ class Pipeline:
     """An open model with the arguments of its calls. It may be called from any thread; `model.close()` frees it."""
 
     def __init__(self, task: str, model: Model, folder: Path, arguments: dict[str, Any]) -> None:
-        self.task, self.model = task, model
+        self.task = task
+        self.model = model
         self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
-        self._arguments, self._generating = arguments, Lock()
-        config, tokenizer = read_config(folder), read_json(folder / TOKENIZER_CONFIG, {})
+        self._arguments = arguments
+        self._generating = Lock()
+
         # Later ones win: the model's generation config, the pipelines' defaults, the model's parameters of the task.
-        generation = read_generation_config(folder, {})
-        self._defaults = PIPELINE_DEFAULTS | {
-            name: value for name, value in generation.items() if name not in PIPELINE_DEFAULTS
-        }
+        self._defaults = read_generation_config(folder, {}) | PIPELINE_DEFAULTS
         # A model's own `max_length` wins over the pipelines' `max_new_tokens`.
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
+        config = read_config(folder)
         self._defaults |= config.get("task_specific_params", {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
-        self._max_length = longest_input(config, tokenizer)[0] or NO_LIMIT
+        tokenizer_config = read_json(folder / TOKENIZER_CONFIG, {})
+        self._max_length = longest_input(config, tokenizer_config)[0] or NO_LIMIT
+
         # A generation without texts checks languages and options.
         next(self._generate(iter(()), arguments), None)
 
@@ -93,9 +98,9 @@ class Pipeline:
         """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
 
         Returns:
-            For a text a list of its outputs, each a `dict`. For a list of texts a list: of the output of each, or with
-            `num_return_sequences` of the list of its outputs. For any other iterable, such as a generator or a column
-            of a data set, an iterator over the list of each text.
+            For a text, a list of its outputs, each a `dict`. For a list of texts, a list with the output of each text,
+            or with the list of its outputs if `num_return_sequences` is above 1. For any other iterable, such as a
+            generator or a column of a data set, an iterator over the list of outputs of each text.
 
         Raises:
             InvalidOptions: an argument is not supported or out of range, or a text is longer than the model reads.
@@ -118,38 +123,45 @@ class Pipeline:
         # `truncation` is a boolean, or a strategy of transformers: a name or a member of its enum.
         must_fit = str(arguments.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
         limit = min(NO_LIMIT if must_fit else self._max_length, generator.configuration.max_positions or NO_LIMIT)
-        while batch := list(islice(texts, max(arguments.get("batch_size", BATCH_SIZE), 1))):
+        batch_size = max(arguments.get("batch_size", BATCH_SIZE), 1)
+        # Several sampled outputs are as many draws, each with a seed of its own.
+        draws = arguments.get("num_return_sequences", 1) if options.do_sample else 1
+        while batch := list(islice(texts, batch_size)):
             rows = [_encode(generator, prefix, text, limit, must_fit=must_fit) for text in batch]
-            records_of_texts = list[list[dict[str, str]]]([] for _ in batch)
-            # Several sampled outputs are as many draws, each with a seed of its own.
-            for draw in range(arguments.get("num_return_sequences", 1) if options.do_sample else 1):
+            records_of_texts: list[list[dict[str, str]]] = [[] for _ in batch]
+            for draw in range(draws):
                 seed = None if options.seed is None else options.seed + draw
                 with self._generating:
                     sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
                 for records, best in zip(records_of_texts, sequences, strict=True):
                     for sequence in (best, *best.alternatives):
                         text = generator.tokenizer.decode_exactly(sequence.ids)
-                        records.append({self._key: EXTRA_SPACES.sub(r"\1\2", text) if removes_spaces else text})
+                        if removes_spaces:
+                            text = EXTRA_SPACES.sub(r"\1\2", text)
+                        records.append({self._key: text})
             yield from records_of_texts
 
     def _for_languages(self, arguments: dict[str, Any]) -> tuple[TextGenerator, str, int | None]:
         """Checks the languages of a call.
 
         Returns:
-            The generator for them, the prefix of texts, and the token that outputs begin with, if it is chosen here.
+            The generator for the languages, the prefix of texts, and the token that outputs begin with. The token is
+            None if the model has none for the language.
         """
         generator = self.model.generator
         generation = generator.manifest.generation
         if self._key == KEYS["translation"] and generation.source_language_token:
             # mBART, M2M100 and NLLB. None stands for the artifact's own language.
-            own_tokens = {"src_lang": generation.source_language_token, "tgt_lang": generation.target_language_token}
-            source, target = (
-                None if arguments.get(name) == token else arguments.get(name) for name, token in own_tokens.items()
-            )
+            source, target = arguments.get("src_lang"), arguments.get("tgt_lang")
+            if source == generation.source_language_token:
+                source = None
+            if target == generation.target_language_token:
+                target = None
             chosen = choose_languages(generator, source, target)
-            return chosen, "", chosen.first_token or chosen.tokenizer.id_of(own_tokens["tgt_lang"] or "")
+            own_first_token = chosen.tokenizer.id_of(generation.target_language_token or "")
+            return chosen, "", chosen.first_token or own_first_token
         if self._key == KEYS["translation"] and "prefix" not in self._defaults:
-            # It only checks them. T5's own prefixes say what to translate, whatever the artifact's languages are.
+            # This only checks the languages. A T5 model has a prefix, which says what to translate.
             choose_languages(generator, arguments.get("src_lang"), arguments.get("tgt_lang"))
         return generator, self._prefix, None
 
@@ -157,26 +169,31 @@ class Pipeline:
         self, arguments: dict[str, Any], generator: TextGenerator, first_token: int | None
     ) -> GenerationOptions:
         """Returns the options of a call: its arguments, and else the defaults as transformers combines them."""
-        # A given `max_length` wins over a default `max_new_tokens`.
-        chosen = self._defaults | ({"max_new_tokens": None} if "max_length" in arguments else {}) | arguments
+        defaults = dict(self._defaults)
+        if "max_length" in arguments:
+            # A given `max_length` wins over a default `max_new_tokens`.
+            defaults["max_new_tokens"] = None
+        chosen = defaults | arguments
+
         # Lengths count the start token, numbers of new tokens do not.
         for length, new_tokens in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             if chosen.get(length) and chosen.get(new_tokens) is None:
                 chosen[new_tokens] = chosen[length] - 1
-        # Defaults are cut to what the model allows; what the caller says is checked instead.
+
+        # Defaults are cut to what the model allows. The caller's values are not cut: `check` refuses them.
         if arguments.keys().isdisjoint(("max_length", "max_new_tokens")):
             positions = generator.configuration.max_positions or MAX_NEW_TOKENS + 1
             chosen["max_new_tokens"] = min(chosen["max_new_tokens"], positions - 1, MAX_NEW_TOKENS)
         if arguments.keys().isdisjoint(("min_length", "min_new_tokens")):
             chosen["min_new_tokens"] = min(chosen.get("min_new_tokens", 0), chosen["max_new_tokens"])
+
         if chosen.get("do_sample"):
             # Several outputs are several draws, see `_generate`.
             chosen |= {"num_beams": arguments.get("num_beams", 1), "num_return_sequences": 1}
             chosen.setdefault("top_k", DEFAULT_TOP_K)
+        fields = {name: value for name, value in chosen.items() if name in GenerationOptions.model_fields}
         try:
-            options = GenerationOptions(
-                **{name: chosen[name] for name in chosen.keys() & GenerationOptions.model_fields}
-            )
+            options = GenerationOptions(**fields)
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
@@ -221,16 +238,21 @@ def pipeline(
     if precision not in (None, "fp32", "int8"):
         raise InvalidOptions(f"precision: {precision!r} is neither fp32 nor int8")
     if str(arguments.get("tokenizer")) == str(model):
+        # The tokenizer of the model is used anyway.
         del arguments["tokenizer"]
-    arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | _checked(arguments)
-    places = (Path(), Path(store or default_store()), Path(store or default_store(), kind))
+    arguments = _checked(arguments)
+    if pair:
+        arguments = {"src_lang": pair[1], "tgt_lang": pair[2]} | arguments
+
+    store_folder = Path(store or default_store())
+    places = (Path(), store_folder, store_folder / kind)
     folder = next((each / model for each in places if (each / model / MANIFEST).is_file()), None)
     if folder is None:
         languages = arguments.get("src_lang"), arguments.get("tgt_lang")
         try:
             folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
         except BadSource as error:
-            raise BadSource(f"{places[1]} has no {kind}/{model}, and it cannot be imported: {error}") from None
+            raise BadSource(f"{store_folder} has no {kind}/{model}, and it cannot be imported: {error}") from None
     elif precision is not None:
         raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
     return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)
@@ -261,19 +283,9 @@ def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
 def _import(
     source: str, kind: str, precision: str | None, revision: str | None, languages: Iterable[Any], cache: Path
 ) -> Path:
-    """Returns the folder of a model in the cache, and imports it if it is not there.
-
-    The folder's name has a hash: of the hub id and its revision, or of a local folder's files and when they changed. So
-    a model is imported again if files of its own folder changed.
-    """
+    """Returns the folder of a model in the cache, and imports the model if it is not there."""
     task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
-    path = Path(source)
-    stamps = []
-    if path.is_dir():
-        check_model_folder(path)
-        stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir()) if each.exists()]
-    digest = hashlib.sha256("\n".join(stamps or [source, revision or ""]).encode()).hexdigest()
-    name = f"{re.sub('[^a-z0-9]+', '-', path.name.lower())[:40].strip('-')}-{digest[:8]}".lstrip("-")
+    name = _imported_name(source, revision)
     folder = cache / task / name
     if not (folder / MANIFEST).is_file():
         options = [f"--language={each}" for each in languages if each and task is Task.TRANSLATION]
@@ -284,6 +296,24 @@ def _import(
         if not (folder / MANIFEST).is_file():
             _slimseq("quantize", task, name, f"--name={folder.name}", f"--store={cache}")
     return folder
+
+
+def _imported_name(source: str, revision: str | None) -> str:
+    """Returns the name of an imported model in the cache: the name of its source, and a hash.
+
+    The hash is of the hub id and its revision, or of a local folder's files and when they changed. So a model is
+    imported again if the files of its folder changed.
+    """
+    path = Path(source)
+    hashed = [source, revision or ""]
+    if path.is_dir():
+        check_model_folder(path)
+        files = [each for each in sorted(path.resolve().iterdir()) if each.exists()]
+        if files:
+            hashed = [f"{each} {each.stat().st_mtime_ns}" for each in files]
+    digest = hashlib.sha256("\n".join(hashed).encode()).hexdigest()
+    readable = re.sub("[^a-z0-9]+", "-", path.name.lower())[:MAX_READABLE_NAME].strip("-")
+    return f"{readable}-{digest[:8]}".lstrip("-")
 
 
 def _slimseq(*arguments: str) -> None:

@@ -26,7 +26,7 @@ class GeneratedSequence:
             the runtime cannot say. It does not count when sequences are compared: its last digits depend on the
             runtime.
         alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
-        log_probabilities: that of each of `ids`, where the options force them.
+        log_probabilities: one for each of `ids`, if the options force the ids.
         steps: the runs of the decoder, where a search may take several tokens in one run; else 0.
     """
 

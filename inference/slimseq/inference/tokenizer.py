@@ -58,19 +58,19 @@ class Encoding:
         return self.full_length > len(self.ids)
 
 
-# The file of an artifact's tokenizer. Where outputs are tokenized otherwise than texts, another file is beside it.
+# The file of an artifact's tokenizer, and a second file for outputs if they have another tokenizer than texts.
 TOKENIZER = "tokenizer.json"
-# The most special tokens that a tokenizer may add to a text. Known ones add the end token and a language's.
-MAX_MARKS = 4
 TARGET_TOKENIZER = "target_tokenizer.json"
+# The most special tokens that a tokenizer may add to a text. Known tokenizers add the end token and a language's token.
+MAX_MARKS = 4
 
 
 class Tokenizer:
     """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder.
 
     Args:
-        folder: the artifact's.
-        name: the file's.
+        folder: the artifact's folder.
+        name: the file's name.
         sources: how many tokens the model reads. Ids beyond them are left out: there are tokenizers that have more
             tokens than their model, such as facebook/bart-large-cnn's `<mask>`.
         targets: how many tokens the model writes.
@@ -92,15 +92,19 @@ class Tokenizer:
             raise InvalidArtifact(
                 f"{short_name(folder / name)} adds {sum(mask)} tokens to a text, more than {MAX_MARKS}"
             )
-        # How many special tokens follow a text, such as the end token: truncation keeps them.
-        self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)
+        # How many special tokens follow a text, such as the end token, at least 1: truncation keeps them.
+        self._suffix_length = 1
+        if 0 in mask:
+            self._suffix_length = max(1, mask[::-1].index(0))
         # By the id of a special token at the start or the end of a text: the id that replaces it.
         self._mark_replacements: dict[int, int] = {}
-        self._sources, self._targets = sources, targets
+        self._sources = sources
+        self._targets = targets
 
     def marked_with(self, token: str, instead_of: str) -> Self:
         """Returns a tokenizer that marks texts with another language's token."""
-        other, old, new = copy(self), self.id_of(instead_of), self.id_of(token)
+        other = copy(self)
+        old, new = self.id_of(instead_of), self.id_of(token)
         other._mark_replacements = {} if old is None or new is None else {old: new}
         return other
 
@@ -115,9 +119,10 @@ class Tokenizer:
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
         """Encodes texts as `encode` does. The library releases the interpreter lock while it encodes a batch.
 
-        The beginning of each text is encoded. If it has no more than `max_tokens` ids, twice as much is, and so on.
+        The beginning of each text is encoded. If it has no more than `max_tokens` ids, twice as many characters are
+        encoded, and so on.
         """
-        # By text: the character at which its beginning ends.
+        # For each text, where its beginning ends.
         ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
         found: dict[int, Encoding] = {}
         while len(found) < len(texts):
@@ -132,7 +137,7 @@ class Tokenizer:
         return [found[index] for index in range(len(texts))]
 
     def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
-        """Returns ids as the model takes them: without unknown ones, with the language's token, and not too many."""
+        """Returns ids as the model takes them: without unknown ids, with the language's token, and not too many."""
         if self._sources is not None and max(ids, default=0) >= self._sources:
             ids = [token for token in ids if token < self._sources]
         if self._mark_replacements and ids:
@@ -202,7 +207,8 @@ def read_fast(path: Path) -> FastTokenizer:
 def failures_refused(folder: Path) -> Iterator[None]:
     """Turns what the library raises for a tokenizer that does not work into `InvalidArtifact`.
 
-    That is a bare `Exception`, or for a panic a class that is no `Exception` and would end a worker's thread.
+    The library raises a bare `Exception`. For a panic it raises a class that is no `Exception`, and that would end a
+    worker's thread.
     """
     try:
         yield

@@ -32,7 +32,7 @@ KNOWN_PATTERNS = frozenset(
         r"\A▁",
         # Byte-level pairs of GPT-2, which BART has, where they are written out.
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-        # Those that `train` makes: the unigram ones, then the byte-level ones.
+        # What `train` makes: for unigram tokenizers, then for byte-level ones.
         r"\)(?=\p{L})",
         "[\u2018\u2019\u201b\u02bc\u00b4]",
         "[\u201c\u201d\u201e\u201f]",
@@ -58,11 +58,11 @@ MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 MAX_OBJECTS = 2048
 # How deep the steps of a part may be nested.
 MAX_DEPTH = 16
-# How many times as long the replacements of one part may make a text. Those of `train` make it 36 times as long, if
-# each replaced what the one before it wrote.
+# How many times as long the replacements of one part may make a text. The replacements of `train` would make a text 36
+# times as long, if each replaced what the one before it wrote.
 MAX_GROWTH = 256
-# What a table of SentencePiece may replace a character with. The longest in known tables is that of U+FDFA: four Arabic
-# words, 33 bytes.
+# Limit of what a table of SentencePiece replaces a character with. The longest in known tables replaces U+FDFA: four
+# Arabic words, 33 bytes.
 MAX_REPLACEMENT_BYTES = 64
 # A unigram model looks for pieces of each length at each character. SentencePiece makes pieces of up to 16 characters.
 MAX_PIECE_CHARACTERS = 256
@@ -70,6 +70,8 @@ MAX_PIECE_CHARACTERS = 256
 MAX_WORD_CHARACTERS = 1000
 # The length of the number before a table of SentencePiece, which is the size of its trie.
 SIZE_BYTES = 4
+# UTF-8 writes a character in up to four bytes.
+MAX_BYTES_OF_CHARACTER = 4
 
 
 def read_checked(path: Path) -> str:
@@ -123,12 +125,13 @@ def replace_slow_patterns(tokenizer: dict[str, Any]) -> bool:
         for each in _objects(tokenizer.get(name)):
             expression = each.get("Regex")
             if isinstance(expression, str) and expression in SLOW_PATTERNS:
-                each["Regex"], found = SLOW_PATTERNS[expression], True
+                each["Regex"] = SLOW_PATTERNS[expression]
+                found = True
     return found
 
 
 def _objects(part: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yields all JSON objects of a part: its steps, those of sequences, and what they consist of."""
+    """Yields all JSON objects of a part: its steps, the steps of sequences, and what steps consist of."""
     if depth > MAX_DEPTH:
         raise ValueError(f"its steps are nested more than {MAX_DEPTH} deep")
     if isinstance(part, dict):
@@ -149,8 +152,10 @@ def _check_object(part: str, each: dict[str, Any]) -> None:
         )
     if each.get("String") == "":
         raise ValueError(f"its {part} replaces an empty text")
-    if each.get("type") == "Precompiled" and (problem := _problem_of_table(each.get("precompiled_charsmap"))):
-        raise ValueError(f"the table of its {part} {problem}")
+    if each.get("type") == "Precompiled":
+        problem = _problem_of_table(each.get("precompiled_charsmap"))
+        if problem:
+            raise ValueError(f"the table of its {part} {problem}")
 
 
 def _is_known(expression: Any) -> bool:
@@ -181,12 +186,13 @@ def _growth(objects: list[dict[str, Any]]) -> int:
     """Returns how many times as long the steps of a part may make a text."""
     growth = 1
     for step in objects:
-        # The keys of what a step writes for each character, in the worst case.
+        # The keys under which a step has what it writes: for each character, in the worst case.
         for name in ("content", "prepend", "replacement"):
             value = step.get(name)
             growth *= max(len(value), 1) if isinstance(value, str) else 1
-        # Each byte becomes a character, and a character outside of ASCII has several.
-        growth *= 4 if step.get("type") == "ByteLevel" else 1
+        # Each byte becomes a character, and a character outside of ASCII has several bytes.
+        if step.get("type") == "ByteLevel":
+            growth *= MAX_BYTES_OF_CHARACTER
         # The exact number does not matter above the limit, and would have many digits.
         growth = min(growth, MAX_GROWTH + 1)
     return growth

@@ -32,8 +32,11 @@ def test_arrivals_are_a_poisson_process_and_the_same_for_a_seed() -> None:
     # The gaps of a Poisson process have equal means and standard deviations.
     gaps = np.diff(times)
     assert len(times) == pytest.approx(50 * 200, rel=0.04)
-    assert gaps.mean() == pytest.approx(1 / 50, rel=0.04) and gaps.std() == pytest.approx(1 / 50, rel=0.06)
-    assert times == sorted(times) and times[0] > 0 and times[-1] < 200
+    assert gaps.mean() == pytest.approx(1 / 50, rel=0.04)
+    assert gaps.std() == pytest.approx(1 / 50, rel=0.06)
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert times[-1] < 200
     assert times == arrivals(rate=50, seconds=200, seed=3) != arrivals(rate=50, seconds=200, seed=4)
 
 
@@ -55,7 +58,8 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
     assert open_now == 0
     assert any(each.sent < 0 for each in outcomes), "there is no warm-up before the window"
     # Three clients with 0.02 s a request send 150 a second at most. A busy machine sends fewer.
-    assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
+    assert 40 <= found.requests_per_second <= 150
+    assert found.tokens_per_second == 5 * found.requests_per_second
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,9 @@ def test_an_answer_that_breaks_off_or_refuses_is_an_error_and_no_answer(head: by
 
     found = asyncio.run(ask())
 
-    assert found.error is not None and found.error.startswith(words) and found.tokens == 0
+    assert found.error is not None
+    assert found.error.startswith(words)
+    assert found.tokens == 0
     assert figures([found], 1.0).errors == 1
 
 
@@ -97,7 +103,8 @@ def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency
     found = figures(outcomes, 0.5)
     assert len(outcomes) == len(arrivals(60, 0.5)) == found.answered
     assert found.requests_per_second <= 21
-    assert found.p95_ms is not None and found.p95_ms > 400
+    assert found.p95_ms is not None
+    assert found.p95_ms > 400
 
 
 def test_figures_are_of_what_ended_within_the_window_and_percentiles_of_all_that_was_on_its_way_in_it() -> None:
@@ -125,7 +132,10 @@ def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_
 
     assert max(len(request.text) for request in requests[::2]) <= min(len(request.text) for request in requests[1::2])
     body = requests[0].body
-    assert set(body) == {"text", "repair", *OPTIONS} and body["num_beams"] == 2 and body["repair"] is False
+    assert set(body) == {"text", "repair", *OPTIONS}
+    assert body["num_beams"] == 2
+    assert body["repair"] is False
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
     assert requests[1].options.max_new_tokens == manifest.generation.max_new_tokens
-    assert free[0].options == manifest.generation.options() and "repair" not in free[0].body
+    assert free[0].options == manifest.generation.options()
+    assert "repair" not in free[0].body

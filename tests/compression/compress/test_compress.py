@@ -132,14 +132,15 @@ def test_the_same_command_goes_on_and_finds_everything_done(finished: tuple[Path
 def test_a_bar_that_int8_misses_ends_with_code_2_and_publishes_nothing(learned: Path, tmp_path: Path) -> None:
     context = context_with(learned, tmp_path)
     data = written_pairs(tmp_path / "train.jsonl", 300)
-    # The scorer rates the outputs of the int8 model, which differ, at nothing.
+    # The scorer rates the references and the original's outputs high, and everything else at little.
     scorer = tmp_path / "scorer.py"
     scorer.write_text(
         "import json, pathlib, sys\n"
-        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        f"calls = pathlib.Path({str(tmp_path / 'calls')!r})\n"
+        "before = len(calls.read_text()) if calls.exists() else 0\n"
         "for line in sys.stdin:\n"
-        "    print(0.1 if seen.exists() else 1.0)\n"
-        "seen.touch()\n"
+        "    print(1.0 if before in (0, 2) else 0.1)\n"
+        "calls.write_text('x' * (before + 1))\n"
     )
 
     command = compress(context, tmp_path, "--data", data, "--scorer", f"python3 {scorer}", keep="0.9")
@@ -167,6 +168,7 @@ def test_texts_without_targets_report_agreement(learned: Path, tmp_path: Path) -
     ("words", "message"),
     [
         (("--scorer", "no-such-program-here"), "no-such-program-here"),
+        (("--scorer", "sed s/.*/1/"), "the references of other pairs 1: higher must be better"),
         (("--metric", "bleurt"), "has bleu, chrf, chrf++"),
         (("--metric", "bleu", "--scorer", "cat"), "takes the place of --metric"),
         ((), "give pairs with --data"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.second_order import Projection, find_removals, inputs_of
+from slimseq.compression.prune.second_order import Projection, find_removals, find_removals_at_once, inputs_of
 
 SAMPLES = 400
 
@@ -136,3 +136,16 @@ def test_activations_that_are_not_finite_are_refused() -> None:
 
     with pytest.raises(BadParameters, match="not finite"):
         projection(values, random_weight(5, 4))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_an_order_that_is_found_at_once_has_the_errors_of_plain_least_squares(width: int) -> None:
+    values, weight = inputs(6 * width), random_weight(5, 6 * width)
+
+    [removal] = find_removals_at_once([projection(values, weight, torch.ones(5, dtype=torch.float64))], width)
+
+    assert sorted(removal.order.tolist()) == list(range(6))
+    assert removal.error(6) == 0
+    for count in range(1, 6):
+        expected = squared_error(values, weight, inputs_of(removal.kept(count), width), has_bias=True)
+        assert removal.error(count) == pytest.approx(expected, rel=0.05, abs=1e-3)

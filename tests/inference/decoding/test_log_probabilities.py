@@ -41,7 +41,8 @@ def test_an_output_that_is_cut_has_the_mean_of_its_tokens_so_far(search: Search,
 
     cut = search.cut(0)
     expected = logits[cut.ids[0]] - np.log(np.exp(logits.astype(np.float64)).sum())
-    assert len(cut.ids) == 1 and cut.mean_log_probability == pytest.approx(expected, abs=1e-6)
+    assert len(cut.ids) == 1
+    assert cut.mean_log_probability == pytest.approx(expected, abs=1e-6)
 
 
 def test_no_tokens_and_sums_that_are_no_numbers_have_no_mean() -> None:

@@ -84,4 +84,5 @@ def test_the_most_probable_token_is_kept_for_every_top_p(top_p: float) -> None:
 
     tokens, probabilities = most_probable(logits, 0, top_p)
 
-    assert tokens.tolist() == [1] and probabilities.tolist() == [1.0]
+    assert tokens.tolist() == [1]
+    assert probabilities.tolist() == [1.0]

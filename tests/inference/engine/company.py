@@ -1,6 +1,6 @@
 """Runs rows in an engine in random company: they join and leave at random steps, among others that are cancelled.
 
-Tests compare the outputs with those of each row alone, by `exact_output`: outputs must be batch-invariant.
+Tests compare the outputs with each row's output alone, by `exact_output`: outputs must be batch-invariant.
 """
 
 from collections.abc import Sequence
@@ -23,23 +23,26 @@ def in_company(
 ) -> list[GeneratedSequence]:
     """Returns the outputs of rows that arrive at random, of which every other one is streamed.
 
-    It also checks that the tokens that were reported step by step are those of the outputs.
+    It also checks that the tokens that were reported step by step are the tokens of the outputs.
 
     Args:
-        engine: without inputs.
-        rows: the input ids.
-        options: those of each row.
+        engine: an engine without inputs.
+        rows: the input ids of each row.
+        options: the options of each row.
         most_tokens: the limit of the input tokens that the encoder may run before a step.
     """
-    random, waiting = np.random.default_rng(0), list(range(len(rows)))
-    row_of_key = dict[int, int]()
-    outputs, reported = dict[int, GeneratedSequence](), dict[int, list[int]]()
+    random = np.random.default_rng(0)
+    waiting = list(range(len(rows)))
+    row_of_key: dict[int, int] = {}
+    # By row.
+    outputs: dict[int, GeneratedSequence] = {}
+    reported: dict[int, list[int]] = {}
     while waiting or len(engine):
         arriving = min(int(random.integers(0, 4)), len(waiting))
         for row in [waiting.pop() for _ in range(arriving)]:
             key = engine.add(rows[row], options[row], is_streamed=row % 2 == 0)
             row_of_key[key] = row
-        # One that is cancelled leaves a gap.
+        # An input that is cancelled leaves a gap.
         engine.drop([engine.add(rows[0], options[0])])
         engine.admit(tokens=int(random.integers(1, most_tokens)))
         for key, progress in engine.step().items():

@@ -35,7 +35,10 @@ def engine_of(generator: TextGenerator) -> OnnxEngine:
 def rows_of(generator: TextGenerator) -> list[list[int]]:
     """Returns sentences as ids. Every fourth has five others behind it, so that lengths differ much."""
     sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
-    texts = [" ".join(sentences[place : place + (6 if place % 4 == 0 else 1)]) for place in range(TEXTS)]
+    texts = []
+    for place in range(TEXTS):
+        count = 6 if place % 4 == 0 else 1
+        texts.append(" ".join(sentences[place : place + count]))
     return [generator.encode(text).ids for text in texts]
 
 
@@ -56,10 +59,11 @@ def test_rows_that_arrive_at_random_get_what_they_would_get_alone(
     ours, reference = both
     monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", max_pause)
     rows = rows_of(ours)
-    options = [
-        ours.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[place % len(SETTINGS)]))
-        for place in range(TEXTS)
+    options_of_settings = [
+        ours.manifest.generation.options(**({"max_new_tokens": 24} | settings)) for settings in SETTINGS
     ]
+    # The rows take turns with the settings.
+    options = [options_of_settings[place % len(SETTINGS)] for place in range(TEXTS)]
 
     outputs = in_company(engine_of(ours), rows, options)
 
@@ -86,23 +90,28 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
 
     cut = engine.drop([keys[0], keys[3]])
 
+    # Each of the four steps gave one token.
     found = {key: (len(sequence.ids), sequence.finish_reason) for key, sequence in cut.items()}
-    assert found == dict.fromkeys((keys[0], keys[3]), (4, "cancelled"))
+    assert found == {keys[0]: (4, "cancelled"), keys[3]: (4, "cancelled")}
     ended = run_to_end(engine)
-    assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
+    others = (1, 2, 4, 5)
+    assert [ended[keys[place]] for place in others] == [alone[place] for place in others]
     assert not engine._batches, "their memory is freed"
 
 
 def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
     engine = engine_of(both[0])
-    first, second = (engine.add([5, 6], GenerationOptions(max_new_tokens=2)) for _ in range(2))
+    options = GenerationOptions(max_new_tokens=2)
+    first = engine.add([5, 6], options)
+    second = engine.add([5, 6], options)
 
-    assert engine.drop([first]) == {first: GeneratedSequence([], "cancelled")}
+    cut = engine.drop([first])
+
+    assert cut == {first: GeneratedSequence([], "cancelled")}
     assert len(engine) == 1
     assert engine.waiting == 1
-    assert engine.step() == {}
     assert list(run_to_end(engine)) == [second]
-    assert engine.drop([first, second]) == {}
+    assert engine.drop([first, second]) == {}, "both have left"
 
 
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
@@ -112,6 +121,7 @@ def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[Tex
     expected = ours.runtime.generate(rows, options)
     engine = engine_of(ours)
     keys = [engine.add(row, options, is_streamed=place % 2 == 0) for place, row in enumerate(rows)]
+    # By key, all reported tokens, and how many were reported before the end.
     reported: dict[int, list[int]] = {key: [] for key in keys}
     early: dict[int, int] = dict.fromkeys(keys, 0)
 
@@ -122,8 +132,8 @@ def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[Tex
             early[key] += len(progress.tokens) if progress.ended is None else 0
 
     assert [reported[key] for key in keys] == [sequence.ids for sequence in expected]
-    assert all(early[key] == 0 for key in keys[1::2])
-    streamed = keys[::2]
+    streamed, others = keys[::2], keys[1::2]
+    assert all(early[key] == 0 for key in others)
     assert sum(early[key] for key in streamed) > sum(len(reported[key]) for key in streamed) / 2
 
 

@@ -25,10 +25,13 @@ from slimseq.inference.graphs.tensor_names import (
 )
 
 HEADS, WIDTH = 2, 4
-SELF_ATTENTION, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")
+# The names of the caches of the only layer: keys and values of self-attention, and of cross-attention.
+SELF_ATTENTION = past(0, "decoder")
+KEY, VALUE = past(0, "encoder")
 
 
 def memory(num_beams: int = 1, groups: int | str = "groups") -> Memory:
+    """Returns the memory of a decoder with one layer. `groups` is a number in graphs for sentences."""
     shapes: dict[str, Sequence[int | str]] = {name: ["inputs", HEADS, 1, "capacity", WIDTH] for name in SELF_ATTENTION}
     shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
     shapes[SELF_ATTENTION_BIAS] = ["inputs", 1, groups, "rows_a_group", "capacity"]
@@ -53,8 +56,11 @@ def test_the_last_input_moves_into_a_gap_and_new_ones_are_appended() -> None:
     made.join([3, 5], [source(1, 3), source(2, 5)])
     made.ensure_capacity()
     made.allocate_slots()
+    # The self-attention keys of the two inputs are 0 and 1.
     made.views()[SELF_ATTENTION[0]][:] = np.arange(2)[:, None, None, None, None]
     made.join([2], [source(3, 2)])
+
+    # The first input leaves, and the third one takes its place.
     made.keep(np.array([2, 1]))
     made.join([4], [source(4, 4)])
 
@@ -65,6 +71,7 @@ def test_the_last_input_moves_into_a_gap_and_new_ones_are_appended() -> None:
         assert (views[CROSS_ATTENTION_BIAS][index, 0, 0] == 0).sum() == length
     assert views[SELF_ATTENTION[0]].shape == (3, HEADS, 1, SMALL_BATCH_SLOTS // 2, WIDTH)
     assert (views[SELF_ATTENTION[0]][1] == 1).all()
+    # Of the old input, each of the two hypotheses attends to one token. The new inputs have none yet.
     assert [(views[SELF_ATTENTION_BIAS][index] == 0).sum() for index in range(3)] == [0, 2, 0]
 
 
@@ -107,28 +114,41 @@ def test_the_length_of_int8_cross_attention_caches_is_a_multiple_of_16() -> None
     assert (views[CROSS_ATTENTION_BIAS][0, 0, 0] == 0).sum() == 20
 
 
-def test_self_attention_caches_grow_and_shrink() -> None:
+def with_one_old_and_one_new_input() -> Memory:
+    """Returns the memory of an input with more than four blocks of tokens, and of one without any."""
     made = memory()
     made.join([1, 1], [source(1, 1), source(2, 1)])
     for _ in range(4 * BLOCK_SLOTS + 1):
         made.ensure_capacity()
         made.allocate_slots()
-    assert made.views()[SELF_ATTENTION[1]].shape == (2, HEADS, 1, 6 * BLOCK_SLOTS, WIDTH)
-    made.views()[SELF_ATTENTION[1]][:] = 7
     made.keep(np.array([0]))
     made.join([1], [source(3, 1)])
+    return made
+
+
+def test_self_attention_caches_grow_and_stay_while_an_input_needs_them() -> None:
+    made = with_one_old_and_one_new_input()
     version = made.version
+
     made.ensure_capacity()
+
+    # With two inputs, the caches grow by two blocks at once.
+    assert made.views()[SELF_ATTENTION[1]].shape == (2, HEADS, 1, 6 * BLOCK_SLOTS, WIDTH)
     assert made.version == version
+
+
+def test_self_attention_caches_shrink_when_only_new_inputs_are_left() -> None:
+    made = with_one_old_and_one_new_input()
+    version = made.version
 
     made.keep(np.array([1]))
     made.ensure_capacity()
-    assert made.version > version
 
     views = made.views()
-    few = SMALL_BATCH_SLOTS
-    assert views[SELF_ATTENTION[1]].shape == (1, HEADS, 1, few, WIDTH)
-    assert views[SELF_ATTENTION_BIAS].shape == (1, 1, 1, 1, few) and views[DISTANCES].shape == (1, few)
+    assert made.version > version
+    assert views[SELF_ATTENTION[1]].shape == (1, HEADS, 1, SMALL_BATCH_SLOTS, WIDTH)
+    assert views[SELF_ATTENTION_BIAS].shape == (1, 1, 1, 1, SMALL_BATCH_SLOTS)
+    assert views[DISTANCES].shape == (1, SMALL_BATCH_SLOTS)
 
 
 @pytest.mark.parametrize(("inputs", "block"), [(1, SMALL_BATCH_SLOTS), (2, SMALL_BATCH_SLOTS // 2), (16, BLOCK_SLOTS)])
@@ -136,11 +156,14 @@ def test_caches_of_small_batches_grow_by_more_slots(inputs: int, block: int) -> 
     made = memory()
     made.join([1] * inputs, [source(1, 1)] * inputs)
     version = made.version
+    # The first inputs of a large batch get one block when they join.
+    blocks_at_join = 1 if block == BLOCK_SLOTS else 0
+
     for _ in range(2 * SMALL_BATCH_SLOTS):
         made.ensure_capacity()
         made.allocate_slots()
 
-    assert made.version - version == 2 * SMALL_BATCH_SLOTS // block - (block == BLOCK_SLOTS)
+    assert made.version - version == 2 * SMALL_BATCH_SLOTS // block - blocks_at_join
 
 
 @pytest.mark.parametrize(
@@ -172,3 +195,28 @@ def test_large_caches_of_documents_have_one_group_a_hypothesis_where_the_platfor
     # Each of the four hypotheses attends to its first token.
     assert (few[0] == 0).sum() == 4
     assert (many[0] == 0).sum() == 4
+
+
+def test_layers_with_different_numbers_of_heads_have_caches_of_their_own_shapes() -> None:
+    shapes: dict[str, Sequence[int | str]] = {}
+    for layer, heads in enumerate((1, 3, 1)):
+        shapes |= {name: ["inputs", heads, 1, "capacity", WIDTH] for name in past(layer, "decoder")}
+    shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
+    shapes[SELF_ATTENTION_BIAS] = ["inputs", 1, 1, "rows_a_group", "capacity"]
+    made = Memory(DecoderInputs.of(shapes, layers=3), num_beams=2)
+    names = [name for layer in range(3) for name in past(layer, "decoder")]
+
+    made.join([3, 5], [source(1, 3), source(2, 5)])
+    made.ensure_capacity()
+    made.allocate_slots()
+    for number, name in enumerate(names):
+        # Each cache has values of its own for each input.
+        made.views()[name][:] = 10 * number + np.arange(2)[:, None, None, None, None]
+    made.join([2, 9], [source(3, 2), source(4, 9)])
+    made.keep(np.array([1]))
+
+    for number, name in enumerate(names):
+        cache = made.views()[name]
+        assert cache.shape[1] == shapes[name][1]
+        # The second input is the only one that stays. It keeps the slots that it used.
+        assert (cache[:, :, :, :2] == 10 * number + 1).all()

@@ -50,21 +50,24 @@ def generator(request: pytest.FixtureRequest, student: Context) -> Iterator[Text
 @pytest.mark.parametrize("beams", [1, 4])
 def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
     runtime = generator.runtime
-    assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
+    assert isinstance(runtime, OnnxRuntime)
+    assert runtime.new_candidates is not None
     # Only int8 decoders multiply with columns of their candidates alone.
     assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant != "original")
-    # One to three sentences each.
-    rows = [
-        generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
-        for place in range(ROWS)
-    ]
+    rows = []
+    for place in range(ROWS):
+        one_to_three = 1 + place % 3
+        sentences = [text for text, _ in SENTENCES[place : place + one_to_three]]
+        rows.append(generator.encode(" ".join(sentences)).ids)
     settings: list[dict[str, Any]] = [
         {},
         {"no_repeat_ngram_size": 2},
         {"repetition_penalty": 1.3},
         {"min_new_tokens": 9, "max_new_tokens": 9},
     ]
-    options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
+    options_of_settings = [generator.manifest.generation.options(num_beams=beams, **each) for each in settings]
+    options = [options_of_settings[place % len(settings)] for place in range(ROWS)]
+    # Every fifth row may have any token.
     options[::5] = [UnrestrictedOptions(**each.model_dump()) for each in options[::5]]
     alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
 
@@ -119,7 +122,9 @@ def test_a_shortlist_follows_a_vocabulary_that_is_cut(tmp_path: Path) -> None:
     assert replace(whole, first=0).tokens([0, 3], 40, [39]).tolist() == [*range(34), 39]
     cut.write(tmp_path)
     read = read_shortlist(tmp_path, 3, 3)
-    assert read is not None and (read.ids == cut.ids).all() and (read.offsets == cut.offsets).all()
+    assert read is not None
+    assert (read.ids == cut.ids).all()
+    assert (read.offsets == cut.offsets).all()
 
 
 def archive(array: bytes, flags: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs exported graphs step by step, and compares logits and caches with those of the model behind them."""
+"""Runs exported graphs step by step, and compares their logits and caches with the model's."""
 
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ def randomized(model: Any) -> Any:
 def largest_differences(model: Any, folder: Path, cache: CrossAttentionCache | None = None) -> dict[str, float]:
     """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding.
 
-    A folder that has no `model` yet gets one, as transformers saves it. The default cross-attention cache is that of
-    sentences, in float32.
+    A folder that has no `model` yet gets one, as transformers saves it. The default cross-attention cache is the one
+    for sentences, in float32.
     """
     cache = cache or FloatCrossAttentionCache()
     if not (folder / "model").exists():
@@ -49,13 +49,16 @@ def largest_differences(model: Any, folder: Path, cache: CrossAttentionCache | N
         # The module of Marian students has no caches.
         found = {"logits": found["logits"]}
     assert set(expected) == set(found)
-    for name in expected:
+    differences = {name: np.abs(expected[name] - found[name]) for name in expected if ".decoder." not in name}
+    for name in differences:
         if ".encoder." in name:
-            expected[name], found[name] = (values * MASK[:, None, :, None] for values in (expected[name], found[name]))
-        if ".decoder." in name:
-            # These are the inputs of the last step, in which its own keys and values are not yet.
-            expected[name], found[name] = (values[:, :, : STEPS - 1] for values in (expected[name], found[name]))
-    return {name: float(np.abs(expected[name] - found[name]).max()) for name in expected}
+            # Padding may have any values.
+            differences[name] *= MASK[:, None, :, None]
+    for name in expected.keys() - differences.keys():
+        # The caches of the decoder are the inputs of the last step, before it writes its own keys and values.
+        last = STEPS - 1
+        differences[name] = np.abs(expected[name][:, :, :last] - found[name][:, :, :last])
+    return {name: float(values.max()) for name, values in differences.items()}
 
 
 def _outputs_of_model(model: Any, sources: Any, targets: Any) -> dict[str, NDArray[Any]]:
@@ -66,7 +69,8 @@ def _outputs_of_model(model: Any, sources: Any, targets: Any) -> dict[str, NDArr
             decoder_input_ids=torch.tensor(targets),
             use_cache=True,
         )
-    caches, found = outputs.past_key_values, {"logits": outputs.logits.numpy()}
+    found = {"logits": outputs.logits.numpy()}
+    caches = outputs.past_key_values
     if caches is None:
         return found
     for stack, cache in (("decoder", caches.self_attention_cache), ("encoder", caches.cross_attention_cache)):

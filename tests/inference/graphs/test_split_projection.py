@@ -1,12 +1,14 @@
 """A decoder whose output projection is split into blocks gives the outputs of a decoder with a whole projection."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
@@ -25,8 +27,14 @@ from tests.inference.graphs.stepwise import largest_differences
 from tests.inference.graphs.test_related_models import model_of
 from tests.marian_students import tiny_folder
 
-SETTINGS: list[dict[str, Any]] = [{}, {"no_repeat_ngram_size": 1}, {"repetition_penalty": 1.3}, {"min_new_tokens": 9}]
-SETTINGS += [{"do_sample": True, "temperature": 0.7, "seed": 5, "num_beams": 1}]
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"no_repeat_ngram_size": 1},
+    {"repetition_penalty": 1.3},
+    {"min_new_tokens": 9},
+    {"do_sample": True, "temperature": 0.7, "seed": 5, "num_beams": 1},
+]
+ROWS = 20
 
 
 def split(patch: pytest.MonkeyPatch, most_columns: int, group: int) -> None:
@@ -35,42 +43,60 @@ def split(patch: pytest.MonkeyPatch, most_columns: int, group: int) -> None:
         patch.setattr(split_projection, name, value)
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a model generates for each sentence alone and for all together, and its scores of other outputs."""
+
+    alone: list[GeneratedSequence]
+    together: list[GeneratedSequence]
+    scores: NDArray[Any]
+
+
+def outputs_of(variant: Any, source: Path, folder: Path) -> Outputs:
+    """Imports a model, makes a variant of it, and generates with options of all kinds."""
+    is_student, is_quantized = variant == "shortlist", variant.startswith("int")
+    languages = () if is_student else ("en", "de")
+    context = tiny_import(folder, source, max_new_tokens=12, languages=languages)
+    if is_quantized:
+        options = QuantizeOptions(variant, reduce_range=False, calibration_samples=4)
+        quantize(context, Task.TRANSLATION, "original", variant, options, DataFiles([tiny_file(folder)]))
+    artifact = variant if is_quantized else "original"
+    with open_generator(context.store, Task.TRANSLATION, artifact, "onnxruntime", threads=1) as generator:
+        runtime = generator.runtime
+        assert isinstance(runtime, OnnxRuntime)
+        rows = [generator.encode(text).ids for text, _ in SENTENCES[:ROWS]]
+        different_options = [
+            generator.manifest.generation.options(**({"num_beams": beams} | settings))
+            for beams in (1, 4)
+            for settings in SETTINGS
+        ]
+        options_of_rows = [different_options[row % len(different_options)] for row in range(ROWS)]
+        return Outputs(
+            alone=[runtime.generate([row], each)[0] for row, each in zip(rows, options_of_rows, strict=True)],
+            together=in_company(runtime.engine(), rows, options_of_rows),
+            # The tokens of each source, backwards, are an output to score.
+            scores=np.concatenate(runtime.score(rows, [row[::-1] for row in rows])),
+        )
+
+
 @pytest.mark.parametrize("variant", ["original", "int8-dynamic", "int4-blocks", "shortlist"])
 def test_outputs_are_those_of_a_whole_projection_in_any_company(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Any
 ) -> None:
-    is_student, is_quantized = variant == "shortlist", variant.startswith("int")
     folder = tmp_path / "source"
-    source = tiny_folder(folder, has_shortlist=True) if is_student else m2m100_folder(folder)
-    # Each has two items: of the whole projection, and of that in blocks.
-    alone, together, scores = list[list[GeneratedSequence]](), [], []
-    for name in ("whole", "blocks"):
-        languages = () if is_student else ("en", "de")
-        context = tiny_import(tmp_path / name, source, max_new_tokens=12, languages=languages)
-        if is_quantized:
-            options = QuantizeOptions(variant, reduce_range=False, calibration_samples=4)
-            quantize(context, Task.TRANSLATION, "original", variant, options, DataFiles([tiny_file(tmp_path)]))
-        artifact = variant if is_quantized else "original"
-        with open_generator(context.store, Task.TRANSLATION, artifact, "onnxruntime", threads=1) as generator:
-            runtime, defaults = generator.runtime, generator.manifest.generation
-            assert isinstance(runtime, OnnxRuntime)
-            rows = [generator.encode(text).ids for text, _ in SENTENCES[:20]]
-            # 20 options, one a row.
-            options_of_rows = [
-                defaults.options(**({"num_beams": beams} | settings)) for beams in (1, 4) for settings in SETTINGS
-            ] * 2
-            alone.append([runtime.generate([row], each)[0] for row, each in zip(rows, options_of_rows, strict=True)])
-            together.append(in_company(runtime.engine(), rows, options_of_rows))
-            scores.append(np.concatenate(runtime.score(rows, [row[::-1] for row in rows])))
-        split(monkeypatch, most_columns=100, group=5)
+    source = tiny_folder(folder, has_shortlist=True) if variant == "shortlist" else m2m100_folder(folder)
+    whole = outputs_of(variant, source, tmp_path / "whole")
 
-    whole, blocks = alone
-    assert [each.ids for each in blocks] == [each.ids for each in whole]
-    means_of_whole = [each.mean_log_probability for each in whole]
-    assert [each.mean_log_probability for each in blocks] == pytest.approx(means_of_whole, abs=1e-5)
-    assert scores[1] == pytest.approx(scores[0], abs=1e-5)
-    assert list(map(exact_output, together[1])) == list(map(exact_output, blocks))
-    assert len({tuple(each.ids) for each in blocks}) > len(rows) / 3, "outputs hardly differ, so the test shows little"
+    split(monkeypatch, most_columns=100, group=5)
+    blocks = outputs_of(variant, source, tmp_path / "blocks")
+
+    assert [each.ids for each in blocks.alone] == [each.ids for each in whole.alone]
+    means_of_whole = [each.mean_log_probability for each in whole.alone]
+    assert [each.mean_log_probability for each in blocks.alone] == pytest.approx(means_of_whole, abs=1e-5)
+    assert blocks.scores == pytest.approx(whole.scores, abs=1e-5)
+    assert list(map(exact_output, blocks.together)) == list(map(exact_output, blocks.alone))
+    different = {tuple(each.ids) for each in blocks.alone}
+    assert len(different) > ROWS / 3, "outputs hardly differ, so the test shows little"
 
 
 @pytest.mark.parametrize("name", ["M2M100 and NLLB", "mBART", "mT5 as its hub has it, untied", "Marian student"])

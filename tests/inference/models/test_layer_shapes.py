@@ -73,7 +73,7 @@ def test_sizes_that_are_none_are_refused(shapes: Any, words: str) -> None:
     [
         (changed("encoder", value=SHAPES["encoder"] * 2), "has 4 layers of the encoder, which has 2"),
         (changed("head_width", value=4), "head_width is 4, and a head of the model has 8 channels"),
-        (changed("decoder", 0, "heads", value=None), r"decoder\[0\] has not the attentions of decoder\.block\.0"),
+        (changed("decoder", 0, "heads", value=None), r"decoder\[0\] does not have the attentions of decoder\.block\.0"),
         (changed("encoder", 0, "heads", value=4), "share one relative position bias"),
     ],
 )

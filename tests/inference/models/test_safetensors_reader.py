@@ -34,24 +34,40 @@ def test_tensors_may_be_in_several_files(tmp_path: Path) -> None:
     assert "third" not in weights
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="holds no safetensors"):
         SafetensorsReader(tmp_path)
 
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with a tensor of integers and one of floats."""
     path = tmp_path / "model.safetensors"
     save_file({"whole": torch.ones(2, dtype=torch.int64), "long": torch.ones(100)}, path)
+    return path
+
+
+def test_a_missing_tensor_and_a_tensor_of_integers_are_named(path: Path) -> None:
+    weights = SafetensorsReader(path.parent)
+
     with pytest.raises(BadSource, match="hold no bias or weight"):
-        SafetensorsReader(tmp_path).first_of("bias", "weight")
+        weights.first_of("bias", "weight")
     with pytest.raises(BadSource, match="whole is of type I64"):
-        SafetensorsReader(tmp_path).read("whole")
+        weights.read("whole")
 
+
+def test_a_file_that_is_cut_is_refused(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(BadSource, match="ends behind the file"):
-        SafetensorsReader(tmp_path).read("long")
 
+    with pytest.raises(BadSource, match="ends behind the file"):
+        SafetensorsReader(path.parent).read("long")
+
+
+def test_a_file_of_another_format_is_refused(path: Path) -> None:
     path.write_bytes(b"not a header at all")
+
     with pytest.raises(BadSource, match=r"model\.safetensors is no safetensors file"):
-        SafetensorsReader(tmp_path)
+        SafetensorsReader(path.parent)
 
 
 def of_header(header: bytes, length: int | None = None) -> bytes:

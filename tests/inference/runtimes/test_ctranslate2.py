@@ -32,13 +32,16 @@ GREEDY: dict[str, dict[str, Any]] = {
     "one token": {"max_new_tokens": 1},
 }
 BATCH = 16
+# Unless a test says otherwise.
+MAX_NEW_TOKENS = 48
 
 
 def exported(folder: Path, *tasks: Task) -> Store:
-    """Embedded originals with a CTranslate2 export of each, and nothing else."""
-    copy, others = Store(folder), shutil.ignore_patterns("onnx", "ctranslate2")
+    """Returns a store of the embedded originals, each with a CTranslate2 export and no other."""
+    copy = Store(folder)
+    exports = shutil.ignore_patterns("onnx", "ctranslate2")
     for task in tasks:
-        shutil.copytree(embedded_store() / task.value / "original", copy.folder(task, "original"), ignore=others)
+        shutil.copytree(embedded_store() / task.value / "original", copy.folder(task, "original"), ignore=exports)
         add_ctranslate2(Context(store=copy), task, "original")
     return copy
 
@@ -58,7 +61,7 @@ def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGen
 
 
 def rows_of(generator: TextGenerator, count: int = 20) -> list[list[int]]:
-    """Real texts as ids: sentences, and for summarization some whole articles, which are the last batch."""
+    """Returns real texts as ids: sentences, and for summarization also four whole articles, which come last."""
     texts = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:count]
     if generator.manifest.task is Task.SUMMARIZATION:
         articles = [example.source for example in load_examples(Task.SUMMARIZATION, "sample").examples]
@@ -67,7 +70,7 @@ def rows_of(generator: TextGenerator, count: int = 20) -> list[list[int]]:
 
 
 def generated(generator: TextGenerator, rows: list[list[int]], **overrides: Any) -> list[GeneratedSequence]:
-    options = generator.manifest.generation.options(**({"max_new_tokens": 48} | overrides))
+    options = generator.manifest.generation.options(**({"max_new_tokens": MAX_NEW_TOKENS} | overrides))
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     return [output for batch in batches for output in generator.runtime.generate(batch, options)]
 
@@ -83,14 +86,27 @@ def test_greedy_token_ids_equal_those_of_transformers(both: tuple[TextGenerator,
 
 
 def test_beam_search_mostly_finds_what_transformers_finds(both: tuple[TextGenerator, TextGenerator]) -> None:
-    rows = rows_of(both[0], 24)
+    ours, reference = both
+    rows = rows_of(ours, 24)
 
-    outputs, expected = (generated(each, rows, num_beams=4, early_stopping=True) for each in both)
-    several = generated(both[0], rows, num_beams=4, early_stopping=True, num_return_sequences=3)
+    outputs = generated(ours, rows, num_beams=4, early_stopping=True)
 
+    expected = generated(reference, rows, num_beams=4, early_stopping=True)
     assert sum(output == other for output, other in zip(outputs, expected, strict=True)) >= 22
-    assert [each.ids for each in several] == [each.ids for each in outputs]
-    assert all(len({tuple(other.ids) for other in (each, *each.alternatives)}) == 3 for each in several)
+
+
+def test_beam_search_returns_the_best_output_and_different_alternatives(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    rows = rows_of(ours, 24)
+
+    several = generated(ours, rows, num_beams=4, early_stopping=True, num_return_sequences=3)
+
+    best = generated(ours, rows, num_beams=4, early_stopping=True)
+    assert [each.ids for each in several] == [each.ids for each in best]
+    for output in several:
+        assert len({tuple(each.ids) for each in (output, *output.alternatives)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -111,8 +127,11 @@ def test_log_probabilities_are_those_of_transformers(
 
     sequences = generated(ours, rows, **options)
 
-    ids, most = [sequence.ids for sequence in sequences], {"max_new_tokens": 48} | options
-    is_forced = [ours.configuration.forced_eos_id is not None and len(each) == most["max_new_tokens"] for each in ids]
+    ids = [sequence.ids for sequence in sequences]
+    max_new_tokens = options.get("max_new_tokens", MAX_NEW_TOKENS)
+    # Whether the model forced the end token, whose probability is then 1.
+    forces_end = ours.configuration.forced_eos_id is not None
+    is_forced = [forces_end and len(each) == max_new_tokens for each in ids]
     wanted = mean_log_probabilities(store.folder(ours.manifest.task, "original"), rows, ids, is_forced)
     assert [sequence.mean_log_probability for sequence in sequences] == pytest.approx(wanted, abs=0.005)
 
@@ -121,29 +140,41 @@ def test_log_probabilities_are_those_of_transformers(
 def test_log_probabilities_are_unknown_with_a_repetition_penalty(
     both: tuple[TextGenerator, TextGenerator], num_beams: int
 ) -> None:
-    [sequence] = generated(both[0], rows_of(both[0], 1), num_beams=num_beams, repetition_penalty=1.5)
+    ours, _ = both
 
-    assert sequence.ids and sequence.mean_log_probability is None
+    [sequence] = generated(ours, rows_of(ours, 1), num_beams=num_beams, repetition_penalty=1.5)
+
+    assert sequence.ids
+    assert sequence.mean_log_probability is None
 
 
 def test_a_generation_without_on_token_asks_once_whether_it_is_cancelled(
     both: tuple[TextGenerator, TextGenerator],
 ) -> None:
     ours, _ = both
-    rows, only_answer = rows_of(ours)[:1], iter([False])
+    rows = rows_of(ours)[:1]
     options = ours.manifest.generation.options(num_beams=1, min_new_tokens=8, max_new_tokens=8)
-    beams = ours.manifest.generation.options(num_beams=4)
+    only_answer = iter([False])
 
     ours.runtime.generate(rows, options, GenerationCallbacks(None, lambda: next(only_answer)))
-    cancelled = ours.runtime.generate(rows, beams, GenerationCallbacks(None, lambda: True))
 
     assert next(only_answer, None) is None
+
+
+def test_a_generation_that_is_cancelled_before_it_runs_is_empty(both: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=4)
+
+    cancelled = ours.runtime.generate(rows_of(ours)[:1], options, GenerationCallbacks(None, lambda: True))
+
     assert cancelled == [GeneratedSequence([], "cancelled")]
 
 
 def test_of_a_batch_of_long_beam_searches_the_rows_that_are_left_can_be_cancelled(embedded: Store) -> None:
     with open_generator(embedded, Task.TRANSLATION, "compact", "ctranslate2") as generator:
-        rows, answers = [generator.encode("It is late.").ids] * 3, chain([False], repeat(True))
+        rows = [generator.encode("It is late.").ids] * 3
+        # Whether the generation is cancelled: not before the first row, but before all others.
+        answers = chain([False], repeat(True))
         options = generator.manifest.generation.options(num_beams=8, max_new_tokens=255)
 
         outputs = generator.runtime.generate(rows, options, GenerationCallbacks(None, lambda: next(answers)))

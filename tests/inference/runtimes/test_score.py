@@ -31,10 +31,11 @@ def test_an_output_is_scored_as_transformers_scores_it(embedded: Store, runtime:
         rows = [replace(generator.encode(source), output=forced) for source in SOURCES]
         reported: dict[int, list[int]] = {}
         callbacks = GenerationCallbacks(lambda row, token: reported.setdefault(row, []).append(token))
-        *scored, searched = generator.generate(
-            [*rows, generator.encode("Good morning.")], generator.default_options, callbacks
-        )
-        [alone] = generator.generate([generator.encode("Good morning.")], generator.default_options)
+        searched_row = generator.encode("Good morning.")
+
+        *scored, searched = generator.generate([*rows, searched_row], generator.default_options, callbacks)
+
+        [alone] = generator.generate([searched_row], generator.default_options)
 
     folder = embedded.folder(Task.TRANSLATION, "distilled")
     ids = [list(forced.ids)] * len(rows)

@@ -6,11 +6,12 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses, ScoringPass
 from slimseq.inference.text.passes import SinglePass
 from slimseq.inference.text.sentences import Segment
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.inference.tokenizer import Encoding
 
 SOURCE = "A green house."
-OUTPUT = TextOutput("Ein grünes Haus.", "eos", 5, 3, False)
+OUTPUT = TextOutput("Ein grünes Haus.", "eos", input_tokens=5, output_tokens=3, truncated=False)
 GREEN, HOUSE = (2, 7), (8, 13)
 
 
@@ -44,7 +45,8 @@ def test_nothing_is_scored_where_no_element_or_no_translation_has_words(translat
         ScoringPass(scored, SOURCE, [(0, 0)], translator),
         ScoringPass(replace(scored, text="…"), SOURCE, [GREEN], translator),
     ):
-        assert not passes.inputs and passes.output.scores == ()
+        assert not passes.inputs
+        assert passes.output.scores == ()
 
 
 def test_a_sentence_is_translated_and_then_scored(translator: TextGenerator) -> None:

@@ -25,7 +25,7 @@ class WordStream(TextStream):
 
 
 def output(text: str) -> TextOutput:
-    return TextOutput(text, "eos", 1, 1, False)
+    return TextOutput(text, "eos", input_tokens=1, output_tokens=1, truncated=False)
 
 
 def joined(pieces: list[TextPiece]) -> dict[int, str]:
@@ -126,7 +126,7 @@ def test_a_text_without_rows_is_sent_at_the_beginning() -> None:
     ],
 )
 def test_an_output_is_cut_at_the_first_stop(text: str, stops: list[str], left: str, reason: str) -> None:
-    found = TextOutput(text, "eos", 1, 1, False).cut(stops)
+    found = TextOutput(text, "eos", input_tokens=1, output_tokens=1, truncated=False).cut(stops)
 
     assert (found.text, found.finish_reason) == (left, reason)
 

@@ -36,4 +36,5 @@ def test_each_language_has_its_names(language: str, source: str, summary: str, a
 def test_a_language_has_twelve_months_and_seven_weekdays(language: str) -> None:
     names = find_calendar_names(language)
 
-    assert names is not None and {*names.full.values()} == {*range(19)}
+    assert names is not None
+    assert {*names.full.values()} == {*range(19)}

@@ -23,7 +23,9 @@ class Stream:
     def pieces(self, *rows: int) -> list[TextPiece]:
         """Returns the pieces that these rows complete."""
         for row in rows:
-            self.assembly.add(row, TextOutput(self.sentences[row].upper(), "eos", 1, 1, False))
+            shouted = self.sentences[row].upper()
+            output = TextOutput(shouted, "eos", input_tokens=1, output_tokens=1, truncated=False)
+            self.assembly.add(row, output)
         return self.assembly.write()
 
 

@@ -9,7 +9,8 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.insertion import MAX_TERMS, InsertionPasses, put_targets
 from slimseq.inference.text.passes import NAMES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, find_spans
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, find_spans
 from slimseq.inference.tokenizer import Encoding
 
 SOURCE = "The children play in the garden."
@@ -17,7 +18,7 @@ OUTPUT = "Die Kinder spielen im Garten."
 
 
 def written(text: str) -> TextOutput:
-    return TextOutput(text, "eos", 5, 3, False)
+    return TextOutput(text, "eos", input_tokens=5, output_tokens=3, truncated=False)
 
 
 def passes_of(translator: TextGenerator, text: str = SOURCE, **terms: str) -> InsertionPasses:
@@ -29,10 +30,11 @@ def scored(passes: InsertionPasses, word: str, elements: Sequence[int] = (0,)) -
     """The outputs of a scoring pass of which one word depends on some of the elements."""
     outputs = []
     for index, given in enumerate(passes.inputs):
-        assert isinstance(given, Encoding) and given.output
+        assert isinstance(given, Encoding)
+        assert given.output
         text = given.output.text
         start = text.index(word)
-        # The first output is that of the sentence with all of its words.
+        # The first output is for the sentence with all of its words.
         value = -9.0 if index - 1 in elements else 0.0
         outputs.append(replace(written(text), scores=(Score(start, start + len(word), value),)))
     return outputs
@@ -44,7 +46,8 @@ def test_a_translation_with_all_targets_needs_one_pass(translator: TextGenerator
     assert passes.inputs == [SOURCE]
     passes.receive([written(OUTPUT)])
 
-    assert not passes.inputs and passes.output == written(OUTPUT)
+    assert not passes.inputs
+    assert passes.output == written(OUTPUT)
 
 
 def test_a_target_takes_the_place_of_the_words_that_depend_on_its_term(translator: TextGenerator) -> None:

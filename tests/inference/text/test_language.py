@@ -74,7 +74,8 @@ def test_languages_have_english_names() -> None:
 
 
 def test_a_macrolanguage_is_detected_as_one_of_its_own() -> None:
-    assert {"zho", "cmn"} <= detector_codes(["zh"]) and detector_codes(["no-such"]) == frozenset()
+    assert {"zho", "cmn"} <= detector_codes(["zh"])
+    assert detector_codes(["no-such"]) == frozenset()
     assert (short_code("deu"), short_code("cmn"), short_code("arb")) == ("de", "zh", "ar")
 
 

@@ -50,7 +50,8 @@ def test_given_ranges_keep_their_marks() -> None:
 
     [segment] = segments(text, (11, 24))
 
-    assert segment.text == "Press the \u200b[big\u00ad button] now." and segment.spans[0].text == text[11:24]
+    assert segment.text == "Press the \u200b[big\u00ad button] now."
+    assert segment.spans[0].text == text[11:24]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from slimseq.inference.text.localization import Rendering
 from slimseq.inference.text.masking import Masked, ProtectedSentence
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 
 NAMES = ("Anna", "Peter", "Maria", "Thomas", "17", "23", "42")
 
@@ -20,7 +21,8 @@ def masked(text: str, *spans: str, names: tuple[str, ...] = NAMES) -> Masked | N
 def test_a_placeholder_that_the_sentence_has_is_not_used() -> None:
     found = masked("ANNA, see http://a.b with Peter.", "http://a.b")
 
-    assert found is not None and found.text == "ANNA, see Maria with Peter."
+    assert found is not None
+    assert found.text == "ANNA, see Maria with Peter."
 
 
 def test_placeholders_that_are_not_there_exactly_once_are_reported() -> None:
@@ -35,7 +37,8 @@ def test_placeholders_that_are_not_there_exactly_once_are_reported() -> None:
 def test_a_placeholder_is_set_apart_from_the_words_beside_its_span() -> None:
     found = masked("A <b>bold</b><i>word</i>.", "<b>", "</b>", "<i>", "</i>")
 
-    assert found is not None and found.text == "A Anna bold Peter Maria word Thomas."
+    assert found is not None
+    assert found.text == "A Anna bold Peter Maria word Thomas."
     assert found.restored("Ein Anna fettes Peter Maria Wort Thomas.") == ("Ein <b>fettes</b><i>Wort</i>.", [])
 
 
@@ -44,7 +47,8 @@ def test_a_number_within_a_longer_one_is_no_placeholder() -> None:
 
     assert found is not None
     assert found.restored("Siehe 17.") == ("Siehe http://a.b.", [])
-    assert found.restored("Siehe 17,5.")[1] == [0] and found.restored("Siehe 117.")[1] == [0]
+    assert found.restored("Siehe 17,5.")[1] == [0]
+    assert found.restored("Siehe 117.")[1] == [0]
 
 
 PARTS = st.lists(st.text(alphabet="abc ,.Anna17", max_size=8), min_size=2, max_size=5)
@@ -66,4 +70,5 @@ def test_a_model_that_copies_placeholders_gives_back_every_span(parts: list[str]
     placeholders = [placeholder.name for placeholder in found.placeholders]
     random.Random(seed).shuffle(placeholders)
     shuffled, lost = found.restored(" ".join(placeholders))
-    assert not lost and sorted(shuffled) == sorted(" ".join(span.text for span in spans))
+    assert not lost
+    assert sorted(shuffled) == sorted(" ".join(span.text for span in spans))

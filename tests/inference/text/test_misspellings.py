@@ -4,7 +4,8 @@ import pytest
 
 from slimseq.inference.load import load
 from slimseq.inference.text.names import MAX_NAMES, lost_names, misspelled_names
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -66,5 +67,6 @@ def test_a_summary_says_which_names_it_misspells_and_is_not_made_again(embedded:
         [output] = model.generate([text])
 
     [warning] = [each for each in output.warnings if each.kind == "lost"]
-    assert warning.detail.startswith("Misspelled in the output: ") and "Þórðarson" in warning.detail
+    assert warning.detail.startswith("Misspelled in the output: ")
+    assert "Þórðarson" in warning.detail
     assert not output.repaired

@@ -1,3 +1,5 @@
+"""Numbers are the same in each notation, and a number that a translation lacks is found."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -21,10 +21,12 @@ from slimseq.inference.text.passes import (
 from slimseq.inference.text.spans import find_spans
 
 Model = Callable[[str], str]
+# The tokens of each input and output of a model.
+INPUT_TOKENS, OUTPUT_TOKENS = 5, 3
 
 
-def written(text: str, output_tokens: int = 3) -> TextOutput:
-    return TextOutput(text, "eos", 5, output_tokens, False)
+def written(text: str, finish_reason: FinishReason = "eos") -> TextOutput:
+    return TextOutput(text, finish_reason, INPUT_TOKENS, OUTPUT_TOKENS, truncated=False)
 
 
 def translate(text: str, model: Model, *, finish_reason: FinishReason = "eos") -> tuple[TextOutput, list[list[str]]]:
@@ -33,7 +35,7 @@ def translate(text: str, model: Model, *, finish_reason: FinishReason = "eos") -
     given: list[list[str]] = []
     while passes.inputs:
         given.append([str(each) for each in passes.inputs])
-        passes.receive([TextOutput(model(each), finish_reason, 5, 3, False) for each in given[-1]])
+        passes.receive([written(model(each), finish_reason) for each in given[-1]])
     return passes.output, given
 
 
@@ -65,6 +67,7 @@ def test_symbols_around_a_sentence_are_not_read_and_those_in_it_have_a_placehold
 
 
 def test_the_sign_of_an_amount_is_where_the_target_language_has_it() -> None:
+    # What the model writes for each amount.
     wrong = {"€1,299.99": "€ 1.299,99", "£3.2 billion": "£3,2 Milliarden", "-€5": "-€5", "$7": "$ 7"}
 
     def model(text: str) -> str:
@@ -72,9 +75,14 @@ def test_the_sign_of_an_amount_is_where_the_target_language_has_it() -> None:
             text = text.replace(amount, written)
         return text
 
-    right = {"€1,299.99": "1.299,99 €", "£3.2 billion": "3,2 Milliarden £", "-€5": "-5 €", "$7": "7 $"}
-    for amount, text in right.items():
-        assert translate(f"It costs {amount} or €12.", model)[0].text == f"It costs {text} or 12 €."
+    outputs = {amount: translate(f"It costs {amount} or €12.", model)[0].text for amount in wrong}
+
+    assert outputs == {
+        "€1,299.99": "It costs 1.299,99 € or 12 €.",
+        "£3.2 billion": "It costs 3,2 Milliarden £ or 12 €.",
+        "-€5": "It costs -5 € or 12 €.",
+        "$7": "It costs 7 $ or 12 €.",
+    }
 
 
 def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> None:
@@ -89,19 +97,22 @@ def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> 
 def test_models_read_commas_in_place_of_thin_spaces_between_groups_of_digits() -> None:
     output, passes = translate("It has 12\u2009345 rooms.", lambda text: text.replace("12,345", "12.345"))
 
-    assert passes == [["It has 12,345 rooms."]] and output.text == "It has 12.345 rooms."
+    assert passes == [["It has 12,345 rooms."]]
+    assert output.text == "It has 12.345 rooms."
 
 
 def test_tags_around_a_sentence_are_not_read() -> None:
     output, passes = translate("<p> <b>Good</b> day. </p>", copy)
 
-    assert passes == [[f"Good {NAMES[0]} day."]] and output.text == "<p> <b>Good</b> day. </p>"
+    assert passes == [[f"Good {NAMES[0]} day."]]
+    assert output.text == "<p> <b>Good</b> day. </p>"
 
 
 def test_a_number_that_is_only_written_in_the_wrong_way_needs_no_further_pass() -> None:
     output, passes = translate("It costs $1,299.99 here.", copy)
 
-    assert len(passes) == 1 and output.text == "It costs 1.299,99 $ here."
+    assert len(passes) == 1
+    assert output.text == "It costs 1.299,99 $ here."
 
 
 def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:
@@ -112,7 +123,8 @@ def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:
 
     assert passes == [["It costs £3.2 billion here."], [f"It costs {NUMBERS[0]} here."]]
     assert output.text == "It costs 3,2 Milliarden £ here."
-    assert (output.input_tokens, output.output_tokens) == (5, 6)
+    # The tokens of both outputs count, but the input only once.
+    assert (output.input_tokens, output.output_tokens) == (INPUT_TOKENS, 2 * OUTPUT_TOKENS)
 
 
 def without_both(text: str) -> str:
@@ -124,7 +136,8 @@ def test_clauses_with_lost_spans_are_translated_alone_and_then_what_is_between_t
     output, passes = translate('Mail a@b.org, "now", or call 12.', without_both)
 
     assert passes[2:] == [["Mail Peter", "now", "or call 12"], ["Mail 112", "or call 112"], ["Mail", "or call"]]
-    assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+    assert output.text == 'Mail a@b.org, "now", or call 12.'
+    assert not output.lost
 
 
 def test_a_few_words_between_two_lost_spans_are_not_translated_without_the_second_one() -> None:
@@ -144,6 +157,7 @@ def test_the_words_of_a_tag_stay_between_it_and_its_end() -> None:
 def test_a_long_sentence_is_not_translated_whole_again() -> None:
     _, passes = translate(f"{'very ' * MAX_WORDS_AGAIN} far, 12 miles.", without_digits)
 
+    # The sentence once, then its two parts, and the second part in two further passes.
     assert [len(each) for each in passes] == [1, 2, 1, 1]
 
 
@@ -164,17 +178,19 @@ def test_what_does_not_fit_into_the_allowed_tokens_is_said_to_be_lost() -> None:
 def test_a_placeholder_that_is_written_twice_is_not_taken() -> None:
     output, passes = translate("Mail a@b.org now.", lambda text: f"{text} {text}" if "Mail " in text else text)
 
-    assert len(passes) == 3 and output.text == "Mail a@b.org now."
+    assert len(passes) == 3
+    assert output.text == "Mail a@b.org now."
 
 
 def test_a_sentence_of_all_placeholders_is_translated() -> None:
     text = f"{' '.join(NAMES)} {' '.join(NUMBERS)} mail a@b.org."
 
-    copied, first = translate(text, copy)
-    repaired, passes = translate(text, lambda given: given.replace("@", " "))
+    copied, passes_of_copy = translate(text, copy)
+    repaired, _ = translate(text, lambda given: given.replace("@", " "))
 
-    assert copied.text == text and first == [[text]]
-    assert repaired.text == text and len(passes[0]) == 1
+    assert passes_of_copy == [[text]]
+    assert copied.text == text
+    assert repaired.text == text
 
 
 def test_passes_have_no_output_before_their_end_and_take_none_after_it() -> None:
@@ -186,7 +202,8 @@ def test_passes_have_no_output_before_their_end_and_take_none_after_it() -> None
         passes.receive([written("Es hat 12 Räume.")] * 2)
     passes.receive([written("Es hat 12 Räume.")])
 
-    assert not passes.inputs and passes.output == written("Es hat 12 Räume.")
+    assert not passes.inputs
+    assert passes.output == written("Es hat 12 Räume.")
     with pytest.raises(RuntimeError, match="have ended"):
         passes.receive([])
 
@@ -212,7 +229,7 @@ def test_the_clauses_of_a_sentence_are_its_first_inputs_and_each_has_its_own_fur
     passes.receive([written(f"Es hat {NUMBERS[0]} große Räume.")])
 
     assert passes.output.text == "Es hat 12 große Räume, und wir zahlen 7 $ pro Nacht."
-    assert passes.output.output_tokens == 3 * 3
+    assert passes.output.output_tokens == 3 * OUTPUT_TOKENS
 
 
 def test_passes_side_by_side_get_their_own_outputs_and_may_end_at_different_times() -> None:
@@ -227,7 +244,8 @@ def test_passes_side_by_side_get_their_own_outputs_and_may_end_at_different_time
     passes.receive([written("A"), written("B"), written("C")])
     assert passes.inputs == ["B"]
     passes.receive([written("BB")])
-    assert passes.inputs == [] and [each.text for each in passes.outputs] == ["A", "BB", "C"]
+    assert passes.inputs == []
+    assert [each.text for each in passes.outputs] == ["A", "BB", "C"]
 
 
 WORDS = ["a", "Tom", "see", "`x`", "a@b.org", "$7", "3.5", "12", "17", "<b>", ",", "March 5"]

@@ -20,7 +20,7 @@ def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -
 
 
 def generated(*texts: str, reason: FinishReason = "eos") -> list[TextOutput]:
-    return [TextOutput(text, reason, 4, 3, False) for text in texts]
+    return [TextOutput(text, reason, input_tokens=4, output_tokens=3, truncated=False) for text in texts]
 
 
 def test_only_sentences_whose_spans_are_wrong_are_translated_again(translator: TextGenerator) -> None:
@@ -51,7 +51,7 @@ def test_segments_without_words_make_no_rows(translator: TextGenerator) -> None:
     [first, second] = outputs(translator, Prompt(["1,299.99\n\nIt is late.\n42", "3.5%"]), ["Es ist spät."])
 
     assert first.text == "1.299,99\n\nEs ist spät.\n42"
-    assert second == TextOutput("3,5 %", "eos", 0, 0, False)
+    assert second == TextOutput("3,5 %", "eos", input_tokens=0, output_tokens=0, truncated=False)
 
 
 def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from slimseq.compression.build.recipe import RecipeStep, RecipeVariant
+from slimseq.models_store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Candidate:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         return cls(record["name"], record["title"], tuple(record["steps"]))
+
+
+def served_bytes(manifest: Manifest) -> int:
+    """Returns the bytes of a variant's smallest format."""
+    return min(manifest.size.bytes_by_format.values())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ choice among all candidates. Each stage writes what it found into the run's fold
 after an interruption. What is published, and the recipe that repeats it, are made by `build`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
-from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.scorer import check_scorer
+from slimseq.compression.compress.shape_candidates import TARGETS, find_shape_candidates
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
-from slimseq.compression.context import Context
+from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadParameters, GateFailed
 from slimseq.evaluation.choice import halves
 from slimseq.evaluation.significance import MIN_SAMPLES
@@ -33,6 +35,8 @@ from slimseq.models_store.manifest import Task
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
 # a choice needs, the greater share. Each candidate is faster than the original.
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
+# Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
+SCORER_PAIRS = 8
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
@@ -68,16 +72,21 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
     """
     options.check()
     found = RunFolder(folder)
-    with found.opened():
+    with found.opened(), _showing_time(context, f"compress {task}/{variant}", options.seconds, found):
         run = _begin(context, task, variant, options, found)
+        context.say(_outlook(run))
         candidates = _candidates_without_training(run)
         _check_bar(run, candidates[0])
         decoding = _find_decoding(run, candidates[0])
-        candidates += _with_decoding(candidates, decoding)
+        faster = _with_decoding(candidates, decoding)
+        for candidate in faster:
+            run.make(candidate)
+            run.announce(candidate)
+        candidates += faster
         shapes = find_shape_candidates(run, decoding)
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
-        remarks = (decoding.in_words, *shapes.remarks, run.data.in_words)
+        remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
         publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
@@ -91,6 +100,29 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         )
 
 
+@contextmanager
+def _showing_time(context: Context, doing: str, within: float, folder: RunFolder) -> Iterator[None]:
+    """Shows how much of the time has passed, while the block runs."""
+    with context.progress() as display:
+        bar = display.add_task(doing, total=round(within), status="", unit="s")
+        with every(1.0, lambda: display.update(bar, completed=min(folder.seconds, within))):
+            yield
+
+
+def _outlook(run: Run) -> str:
+    """Says what will be tried, and how long its parts will take."""
+    within = run.plan.within
+    begin = "Going on" if run.folder.is_resumed else "Trying"
+    parts = [f"{begin}: int8 and other search settings, measured on {len(run.data.dev):,} dev pairs"]
+    if run.plan.allows_training:
+        speeds = ", ".join(f"{target:g}" for target in TARGETS)
+        parts.append(
+            f"then shapes of layers at {speeds} times the speed of int8, with about "
+            f"{run.plan.for_training / 60:.0f} minutes of training"
+        )
+    return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
+
+
 def _begin(context: Context, task: Task, variant: str, options: CompressOptions, folder: RunFolder) -> Run:
     """Reads the data, checks everything that can be checked before work begins, and opens the run's own store."""
     original = context.store.manifest(task, variant)
@@ -101,6 +133,9 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     if options.unlabelled:
         train = [label_with_original(context, original, options.unlabelled, folder, plan)]
     data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
+    if options.scorer is not None:
+        probe = data.dev[:SCORER_PAIRS]
+        check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe])
     pair_seconds = folder.find(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
@@ -108,7 +143,7 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     choosing_half, _ = halves(len(data.dev), context.seed)
     prefix = options.name or ("" if variant == "original" else variant)
     places = tuple(int(place) for place in choosing_half)
-    run = Run(context, options, original, data, places, judge, folder, plan, prefix)
+    run = Run(context, options, original, data, places, judge, folder, plan, pair_seconds, prefix)
     write_examples(folder.path / CHOOSING, run.choosing)
     run.prepare_store()
     return run
@@ -150,7 +185,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
-    share, (_, high) = run.kept_on_choosing_half(quantized.name)
+    share, (_, high) = run.announce(quantized)
     if high < run.options.keep:
         raise GateFailed(
             f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "

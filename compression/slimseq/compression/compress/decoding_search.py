@@ -143,11 +143,16 @@ def find_decoding(
         if len(rows) > 1:
             rows = trial.timed(rows, started + TIMING_SHARE * seconds, display)
         measured = trial.measured(rows, display)
-    return _choice(measured, judge.name, tolerance, confident=confident)
+    return choose_decoding(measured, judge.name, tolerance, confident=confident)
 
 
-def _choice(rows: Sequence[DecodingRow], metric: str, tolerance: float, *, confident: bool) -> DecodingChoice:
-    """Chooses the fastest setting that keeps enough. Of settings that are about as fast, the one with most quality."""
+def choose_decoding(
+    rows: Sequence[DecodingRow], metric: str, tolerance: float, *, confident: bool = False
+) -> DecodingChoice:
+    """Chooses the fastest setting that keeps enough. Of settings that are about as fast, the one with most quality.
+
+    The first row is the model's own search. `find_decoding` explains the other arguments.
+    """
     own = rows[0]
     good = [row for row in rows[1:] if row.keeps(tolerance, confident=confident)]
     chosen = own

@@ -32,8 +32,8 @@ MIN_TIMED_TEXTS = 3
 CHUNK_PAIRS = 16
 # Pairs after which a setting ends early if it surely loses too much; again after twice as many, and so on.
 CHECKED_PAIRS = 32
-# A setting that is not faster than the model's own by this factor is not worth a loss.
-MIN_SPEED_UP = 1.03
+# A setting that is not faster than the model's own by this factor is not worth a loss. A busy machine shows as much.
+MIN_SPEED_UP = 1.05
 # Percentile of a one-sided 95 % lower bound. It is divided by the number of settings that are compared.
 LOWER_PERCENTILE = 5.0
 
@@ -107,14 +107,15 @@ class Trial:
     def measured(self, rows: Sequence[DecodingRow], display: Progress) -> list[DecodingRow]:
         """Returns the settings with their retention, as far as there is time.
 
-        First the most promising settings are tried on as many pairs as there is time for a few of them. Then the best
-        one is measured on more pairs. If it loses too much there, the others are tried.
+        First the most promising settings are tried on as many pairs as there is time for a few of them. Then those that
+        may still be chosen are measured on more pairs, in the same order. A setting is left out if it surely loses too
+        much, or if it is no faster than one that keeps enough.
         """
         own = rows[0]
         candidates = [row for row in rows[1:] if row.speed_up >= MIN_SPEED_UP]
+        # At least some of the own outputs are needed for their length.
+        self._generate(own, min(MIN_TIMED_TEXTS if candidates else CHUNK_PAIRS, len(self.examples)))
         if not candidates:
-            # The length of the own outputs is all that is wanted.
-            self._generate(own, min(CHUNK_PAIRS, len(self.examples)))
             return [self._scored(own), *rows[1:]]
         found: dict[str, DecodingRow] = {}
         bar = display.add_task("Trying search settings", total=2 * len(candidates), status="", unit="settings")
@@ -125,10 +126,10 @@ class Trial:
             for row in candidates:
                 display.update(bar, status=row.title)
                 before = found.get(row.name)
-                is_lost = before is not None and not self._keeps(before)
+                is_lost = before is not None and self._surely_loses(before)
                 is_useless = best is not None and row.speed_up <= best.speed_up
                 if not is_lost and not is_useless:
-                    found[row.name] = self._tried(row, min(pairs, len(self.examples)))
+                    found[row.name] = self._tried(before or row, min(pairs, len(self.examples)))
                     if self._keeps(found[row.name]):
                         best = found[row.name]
                 display.advance(bar)
@@ -136,6 +137,9 @@ class Trial:
 
     def _keeps(self, row: DecodingRow) -> bool:
         return row.keeps(self.tolerance, confident=self.confident)
+
+    def _surely_loses(self, row: DecodingRow) -> bool:
+        return row.interval is not None and row.interval[1] < 1 - self.tolerance
 
     def _tried(self, row: DecodingRow, pairs: int) -> DecodingRow:
         """Measures a setting on so many pairs, or fewer if the time ends. One that surely loses too much ends early."""
@@ -151,9 +155,10 @@ class Trial:
             # After 32, 64, 128 … pairs.
             if done >= CHECKED_PAIRS and done & (done - 1) == 0 and done < pairs:
                 measured = self._scored(row)
-                if measured.interval is not None and measured.interval[1] < 1 - self.tolerance:
+                if self._surely_loses(measured):
                     return measured
-        return self._scored(row)
+        is_scored = row.pairs > 0 and row.pairs == len(self.outputs[row.name])
+        return row if is_scored else self._scored(row)
 
     def _generate(self, row: DecodingRow, pairs: int) -> None:
         """Generates with a setting until it has outputs for so many pairs."""

@@ -7,7 +7,7 @@ leaves a few of them, from the one with the most quality to the fastest or small
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.compression.compress.candidate import Candidate, FrontPoint
+from slimseq.compression.compress.candidate import Candidate, FrontPoint, served_bytes
 from slimseq.compression.compress.measuring import measure_speeds
 from slimseq.compression.compress.run import Run
 from slimseq.evaluation import choice as statistics
@@ -88,11 +88,6 @@ def best_points(points: Sequence[FrontPoint], chosen: str | None) -> list[FrontP
         closest = min(inner, key=lambda point: abs(point.speed_up - kept[kept.index(point) - 1].speed_up))
         kept.remove(closest)
     return kept
-
-
-def served_bytes(manifest: Manifest) -> int:
-    """Returns the bytes of a variant's smallest format."""
-    return min(manifest.size.bytes_by_format.values())
 
 
 def _is_better(other: FrontPoint, point: FrontPoint) -> bool:

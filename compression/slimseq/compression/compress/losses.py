@@ -41,7 +41,7 @@ FEWEST_PAIRS = 8
 # The logits of a batch take at most this share of the bytes of the model, but a batch has a few tokens in any case.
 # Several tensors of their size are in memory at a time.
 LOGITS_SHARE = 0.1
-FEWEST_BATCH_TOKENS = 64
+FEWEST_BATCH_TOKENS = 256
 MOST_BATCH_TOKENS = 1024
 BYTES_PER_LOGIT = 4
 # Levels of a part that are probed at most: more than any part has.
@@ -94,25 +94,26 @@ def measure_losses(
         calibration: pairs for second moments and fits.
         probes: other pairs, on which divergences are measured.
         context: device, seed and progress display.
-        seconds: aim for the time. Where it is short, fewer levels are probed, and on fewer pairs. The ranking of wide
-            layers takes its time nevertheless. None measures all levels on all pairs, and is deterministic on a CPU.
+        seconds: aim for the time. Where it is short, fewer levels are probed, and on fewer pairs, and heads and
+            channels are ranked without second order. None measures everything, and is deterministic on a CPU.
         cache: folder of this model alone, for second moments, as `choose_parts` has it.
     """
     started = time.monotonic()
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
     batches = _batches(model, probes, context.seed)
-    effort = _Effort.whole(model, len(calibration), len(probes))
-    deadline = None
+    effort = _Effort.whole(model, len(probes))
+    deadline = ranking_deadline = None
     if seconds is not None:
         effort = effort.within(seconds, _seconds_of_pair(model, batches[0], context))
+        ranking_deadline = started + seconds * RANKING_SHARE
         deadline = started + seconds * (1 - LAYERS_SHARE)
     cuts: list[_CutPart] = []
 
     def fit(part: ModelPart, projection: Projection, removal: Removal) -> None:
         cuts.append(_CutPart.fitted(part, projection, removal, effort.probed_levels))
 
-    rank_parts(model, calibration.first(effort.calibration_pairs), context, fit, cache)
+    rank_parts(model, calibration, context, fit, cache, ranking_deadline)
     # In order of depth: attentions that share a position bias were ranked together.
     order = [part.projection for part in parts_of(model)]
     cuts.sort(key=lambda cut: order.index(cut.part.projection))
@@ -132,7 +133,6 @@ class _Effort:
 
     parts: int
     layers: int
-    calibration_pairs: int
     probe_pairs: int
     layer_pairs: int
     """Pairs on which whole layers are tried."""
@@ -140,9 +140,9 @@ class _Effort:
     """Levels of each part that are probed, at most."""
 
     @classmethod
-    def whole(cls, model: "PreTrainedModel", calibration_pairs: int, probe_pairs: int) -> "_Effort":
+    def whole(cls, model: "PreTrainedModel", probe_pairs: int) -> "_Effort":
         layers = len(architecture_of_model(model).layers)
-        return cls(len(parts_of(model)), layers, calibration_pairs, probe_pairs, probe_pairs)
+        return cls(len(parts_of(model)), layers, probe_pairs, probe_pairs)
 
     def within(self, seconds: float, seconds_of_pair: float) -> "_Effort":
         """Returns an effort that takes about some time, given the time of one forward pass of a pair."""
@@ -156,7 +156,6 @@ class _Effort:
         levels = int(probe_seconds / (seconds_of_pair * self.probe_pairs * self.parts))
         return replace(
             self,
-            calibration_pairs=affordable(RANKING_SHARE, 1, self.calibration_pairs),
             layer_pairs=affordable(LAYERS_SHARE, layer_passes, self.layer_pairs),
             probed_levels=min(MOST_LEVELS, max(1, levels)),
         )
@@ -237,15 +236,15 @@ def _probe(
     """Measures the divergence of each variant of a model, in nats a target token.
 
     All variants run each batch in turn, so that the model's own outputs are computed once. After the deadline no batch
-    is begun, except for the first one.
+    is begun, but a few pairs (FEWEST_PAIRS) are measured in any case.
 
     Returns:
         The divergences, and the number of target tokens that they were measured on.
     """
-    totals, tokens = [0.0] * len(variants), 0
+    totals, tokens, pairs = [0.0] * len(variants), 0, 0
     with torch.inference_mode():
         for batch in batches:
-            if tokens and deadline is not None and time.monotonic() > deadline:
+            if pairs >= FEWEST_PAIRS and deadline is not None and time.monotonic() > deadline:
                 break
             on_device = batch.to(context.device)
             encoded = encoded_by(model, on_device)
@@ -256,6 +255,7 @@ def _probe(
                 totals[index] += _summed_divergence(own, logits, on_device)
                 advance()
             tokens += _targets(batch)
+            pairs += batch.rows
     return [total / tokens for total in totals], tokens
 
 

@@ -10,8 +10,8 @@ import yaml
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
 from slimseq.compression.build.recipe import read_recipe
-from slimseq.compression.compress.candidate import Candidate, FrontPoint
-from slimseq.compression.compress.front import Front, served_bytes
+from slimseq.compression.compress.candidate import Candidate, FrontPoint, served_bytes
+from slimseq.compression.compress.front import Front
 from slimseq.compression.compress.front_chart import front_chart
 from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run
@@ -105,7 +105,10 @@ def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Se
         aim=run.options.aim,
         within=run.options.within,
         samples=len(confirming),
-        variants=[FrontVariant(**point.record()) for point in front.front],
+        variants=[
+            FrontVariant(**point.record(), digest=run.context.store.manifest(run.original.task, point.variant).digest)
+            for point in front.front
+        ],
         structures=[
             StructureWorth(
                 name=f"{row.group} {row.name} {part.name}" if row.name != row.group else row.name,

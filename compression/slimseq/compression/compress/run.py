@@ -1,7 +1,7 @@
 """The state of one run of `compress`: what it compresses, on what data, in which time, and how it makes candidates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.build.build import STEPS
 from slimseq.compression.build.recipe import Recipe, RecipeStep
 from slimseq.compression.build.steps import BuildWorkspace
-from slimseq.compression.compress.candidate import Candidate
+from slimseq.compression.compress.candidate import Candidate, served_bytes
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.measuring import Judge, dev_outputs
 from slimseq.compression.compress.run_data import RunData
@@ -46,8 +46,12 @@ class Run:
     judge: Judge
     folder: RunFolder
     plan: TimePlan
+    pair_seconds: float
+    """Time that the original takes for one dev pair."""
     prefix: str
     """Beginning of the candidates' names; may be empty."""
+    _scored: dict[str, MetricStatistics] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Scores on all dev pairs by a variant's digest and search: a command that scores may take minutes."""
 
     @property
     def choosing(self) -> tuple[Example, ...]:
@@ -85,9 +89,14 @@ class Run:
 
     def statistics(self, manifest: Manifest, places: Sequence[int] | None = None) -> MetricStatistics:
         """Returns the scores of a variant's outputs for dev pairs: for those at some places, or for all."""
-        outputs = dev_outputs(self.own_context, self.folder, self.store, manifest, self.data.dev)
-        chosen = range(len(self.data.dev)) if places is None else places
-        return self.judge.statistics([self.data.dev[place] for place in chosen], [outputs[place] for place in chosen])
+        key = f"{manifest.digest} {manifest.generation.model_dump_json()}"
+        scored = self._scored.get(key)
+        if scored is None:
+            outputs = dev_outputs(self.own_context, self.folder, self.store, manifest, self.data.dev)
+            scored = self._scored[key] = self.judge.statistics(self.data.dev, outputs)
+        if places is None:
+            return scored
+        return replace(scored, per_sample=scored.per_sample[list(places)])
 
     def kept_on_choosing_half(self, variant: str) -> tuple[float, Interval]:
         """Returns a candidate's retention on the choosing half, with its 95 % interval.
@@ -104,6 +113,16 @@ class Run:
                 "languages"
             )
         return kept
+
+    def announce(self, candidate: Candidate) -> tuple[float, Interval]:
+        """Says what a candidate keeps on the choosing half, and returns this share with its 95 % interval."""
+        kept, (low, high) = self.kept_on_choosing_half(candidate.name)
+        size = served_bytes(self.store.manifest(self.original.task, candidate.name))
+        self.context.say(
+            f"{candidate.name}: {candidate.title}, {size / 1e6:.1f} MB, keeps {kept:.1%} [{low:.1%}, {high:.1%}] of "
+            f"the original's {self.judge.name} on the choosing half"
+        )
+        return kept, (low, high)
 
     def recipe(self, candidates: Sequence[Candidate], gates: Mapping[str, Any] | None = None) -> Recipe:
         """Returns the recipe that makes candidates from the original."""

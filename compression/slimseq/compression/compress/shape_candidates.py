@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
@@ -37,14 +38,18 @@ from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
 from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
+from slimseq.compression.prune.ranked_parts import moments_folder
 from slimseq.compression.train.data.training_data import TrainingSet, read_examples
+from slimseq.models_store.measurements import Performance
 
 # Speeds to search shapes for, as multiples of the speed of the whole model in int8; sizes likewise.
 TARGETS = (1.5, 2.0, 3.0, 4.5)
 # Shapes of a target whose true divergence is measured.
 RANKED_SHAPES = 3
-# Pairs for the fits and the moments, and for the divergences.
-CALIBRATION_PAIRS, PROBE_PAIRS = 256, 64
+# Pairs for the moments and the fits: the Wanda paper and SparseGPT use 128. A slow model gets fewer of them.
+CALIBRATION_PAIRS = range(16, 129)
+# Pairs on which divergences are measured.
+PROBE_PAIRS = 64
 # Steps after which the speed of a training is known well enough to plan with.
 TRIAL_STEPS = 10
 # A first stage of fewer steps would compare noise.
@@ -91,6 +96,26 @@ class ShapeCandidates:
     remarks: list[str]
     structures: list[StructureRow] = field(default_factory=list)
     """What each structure of the original costs and is worth; empty if it was not measured."""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """Predicted speed of candidates, as a multiple of that of the whole model in int8 with the same search."""
+    whole: str = ""
+    """Name of the whole model in int8 with the same search."""
+
+    def predictions(self, speeds: Mapping[str, Performance]) -> list[str]:
+        """Returns one sentence that compares predicted speeds with measured ones; none if there is nothing to compare.
+
+        Args:
+            speeds: measured in one run, by variant.
+        """
+        if self.whole not in speeds:
+            return []
+        base = speeds[self.whole].tokens_per_second
+        pairs = [
+            f"{name} {predicted:.2f} and {speeds[name].tokens_per_second / base:.2f}"
+            for name, predicted in self.predicted.items()
+            if name in speeds
+        ]
+        return [f"Predicted and measured times the speed of {self.whole}: {', '.join(pairs)}."] if pairs else []
 
 
 def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates:
@@ -107,11 +132,23 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     search_run = _Search(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find("shapes", search_run.find_shapes)]
+    for shape in shapes:
+        run.context.say(
+            f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
+        )
     structures = structure_rows(search_run.whole(), search_run.losses(), search_run.costs())
     search_run.close()
     winners = _best_of_each_target(run, shapes)
     found = _finish(run, winners, decoding.settings)
-    return ShapeCandidates(found, _remarks(shapes, winners), structures)
+    whole_seconds = search_run.costs().predict(search_run.whole()).seconds
+    made = {candidate.name for candidate in found}
+    return ShapeCandidates(
+        candidates=found,
+        remarks=_remarks(shapes, winners),
+        structures=structures,
+        predicted={shape.name: whole_seconds / shape.seconds for shape, _ in winners if shape.name in made},
+        whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),
+    )
 
 
 class _Search:
@@ -129,6 +166,11 @@ class _Search:
             self._parent = open_parent(run.own_context, run.original.task, run.original.variant, run.name("shape"))
         return self._parent
 
+    @property
+    def cache(self) -> Path:
+        """The folder of the original's moments, which the trainings use too."""
+        return moments_folder(self._run.build_folder, self._run.original)
+
     def close(self) -> None:
         self._parent = None
 
@@ -138,7 +180,7 @@ class _Search:
 
     def calibration(self) -> TrainingSet:
         """Returns the pairs for moments and fits."""
-        return self._pairs(slice(None, CALIBRATION_PAIRS))
+        return self._pairs(slice(None, calibration_pairs(self._run)))
 
     def probes(self) -> TrainingSet:
         """Returns other pairs, on which divergences are measured."""
@@ -170,6 +212,7 @@ class _Search:
                 self.probes(),
                 run.own_context,
                 seconds=run.plan.part(LOSSES_SHARE),
+                cache=self.cache,
             )
             return table.record()
 
@@ -200,9 +243,16 @@ class _Search:
 
     def _divergence(self, plan: LayerPlan) -> float:
         run, model = self._run, self.parent.model
-        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context)
+        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
         cut = cut_to_plan(model, plan, kept, fitted)
         return divergence(model, cut, self.probes(), run.own_context)
+
+
+def calibration_pairs(run: Run) -> int:
+    """Returns the number of pairs for moments and fits: as many as there is time for."""
+    # A forward pass takes less time than the generation of a pair.
+    affordable = LOSSES_SHARE * run.plan.within / 2 / run.pair_seconds
+    return min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
 
 
 def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape, Stage]]:
@@ -216,16 +266,16 @@ def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape,
     )
     if steps < MIN_FIRST_STAGE_STEPS:
         # There is no time to compare: the shape with the least divergence of each target is taken.
-        return [(each, trial) for each in _least(shapes, {each.name: each.divergence for each in shapes})]
+        return [(each, trial) for each in least_of_each_target(shapes, {each.name: each.divergence for each in shapes})]
     stages = {each.name: train_first_stage(run, each.name, _step(run, each), steps) for each in shapes}
-    winners = _least(shapes, {name: stage.dev_loss for name, stage in stages.items()})
+    winners = least_of_each_target(shapes, {name: stage.dev_loss for name, stage in stages.items()})
     for shape in shapes:
         if shape not in winners:
             discard_first_stage(run, shape.name)
     return [(shape, stages[shape.name]) for shape in winners]
 
 
-def _least(shapes: Sequence[Shape], values: Mapping[str, float]) -> list[Shape]:
+def least_of_each_target(shapes: Sequence[Shape], values: Mapping[str, float]) -> list[Shape]:
     """Returns the shape of each target with the least value, the slowest target first."""
     targets = sorted({each.target for each in shapes})
     return [
@@ -242,7 +292,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
     found: list[Candidate] = []
     for index, (shape, stage) in enumerate(winners):
         seconds = run.plan.for_training / (len(winners) - index)
-        steps = run.folder.find(f"steps of {shape.name}", partial(_steps, stage, seconds))
+        steps = run.folder.find(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
         step = {**_step(run, shape), "max_steps": steps}
         move_checkpoint(run, shape.name, step)
         following = [{"quantize": {"scheme": SCHEME}}]
@@ -251,27 +301,22 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        if _deficit(run, candidate) > HOPELESS_DEFICIT:
+        kept, _ = run.announce(candidate)
+        if run.options.keep - kept > HOPELESS_DEFICIT:
             break
     return found
 
 
-def _steps(stage: Stage, seconds: float) -> int:
+def steps_in_all(stage: Stage, seconds: float) -> int:
     """Returns how many steps a training has in all, if it may go on for so many seconds."""
     steps = stage.steps + int(seconds * stage.steps_per_second)
     # The learning rate of the first stage must not have begun to fall.
     return max(steps, MIN_STEPS, math.ceil(stage.steps / (1 - DECAY_FRACTION)))
 
 
-def _deficit(run: Run, candidate: Candidate) -> float:
-    """Returns by how much a candidate misses the bar on the choosing half."""
-    kept, _ = run.kept_on_choosing_half(candidate.name)
-    return run.options.keep - kept
-
-
 def _step(run: Run, shape: Shape) -> dict[str, Any]:
     """Returns the options of the `prune` step of a shape, without its end."""
-    return {"plan": shape.plan.record(), "samples": CALIBRATION_PAIRS, **training_options(run.width)}
+    return {"plan": shape.plan.record(), "samples": calibration_pairs(run), **training_options(run.width)}
 
 
 def _remarks(shapes: Sequence[Shape], winners: Sequence[tuple[Shape, Stage]]) -> list[str]:

@@ -77,6 +77,7 @@ def _train(run: Run, name: str, step: Mapping[str, Any], steps: int) -> dict[str
         name=name,
         files=workspace.files(recipe_step),
         checkpoint=first_stage_folder(run, name),
+        outputs=run.build_folder,
         pause_at=steps,
     )
     try:

@@ -6,6 +6,7 @@ cuts each layer to sizes of its own: a recipe's `plan`, or what the options ask 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.context import Context
@@ -59,11 +60,17 @@ def check_cut(model: "PreTrainedModel", options: PruneOptions) -> None:
 
 
 def cut_model(
-    model: "PreTrainedModel", options: PruneOptions, calibration: TrainingSet, dev: TrainingSet | None, context: Context
+    model: "PreTrainedModel",
+    options: PruneOptions,
+    calibration: TrainingSet,
+    dev: TrainingSet | None,
+    context: Context,
+    cache: Path | None = None,
 ) -> Cut:
     """Cuts layers, heads and feed-forward channels. The given model stays as it is.
 
-    The loss without each layer is measured on dev data, or on calibration data if there is no dev data.
+    The loss without each layer is measured on dev data, or on calibration data if there is no dev data. `cache` is a
+    folder of this model alone, as `choose_parts` has it.
 
     Raises:
         BadParameters: the options do not fit the model.
@@ -81,7 +88,7 @@ def cut_model(
     check_plan(model, plan)
     if plan == whole:
         return Cut(model, [], {})
-    student = cut_to_plan(model, plan, *choose_parts(model, plan, calibration, context))
+    student = cut_to_plan(model, plan, *choose_parts(model, plan, calibration, context, cache))
     kept = plan.kept if plan.kept != whole.kept else {}
     return Cut(student, plan.words(whole), {"plan": plan.record()}, kept)
 
@@ -91,8 +98,8 @@ def _check_options(model: "PreTrainedModel", options: PruneOptions) -> None:
     whole = whole_plan(model)
     if options.heads is not None:
         raise BadParameters(
-            "--heads: the layers of this model have different numbers of heads; a recipe's `plan` says how many stay "
-            "in each"
+            "--heads does not work for a model whose configuration names the sizes of each layer; a recipe's `plan` "
+            "says how many heads stay in each"
         )
     fewest_channels = min(layer.feed_forward for layers in whole.stacks.values() for layer in layers)
     check_feed_forward(options.feed_forward, fewest_channels)

@@ -45,6 +45,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
     from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.cut import check_cut, cut_model
     from slimseq.compression.prune.layers import layers_in_words
+    from slimseq.compression.prune.ranked_parts import moments_folder
     from slimseq.compression.prune.rebuild import rebuild
     from slimseq.compression.prune.vocabulary import check_samples, keep_languages, plan_vocabulary, trim_model
 
@@ -77,7 +78,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             targets=(each.target for each in material.train.examples),
             keeping=parent.manifest.generation.language_tokens.values(),
         )
-    cut = cut_model(parent.model, options, material.calibration, material.dev, context)
+    cache = None if job.outputs is None else moments_folder(job.outputs, parent.manifest)
+    cut = cut_model(parent.model, options, material.calibration, material.dev, context, cache)
     student = cut.model
     with ExitStack() as stack:
         if kept_tokens is not None:

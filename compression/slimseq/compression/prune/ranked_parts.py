@@ -6,6 +6,7 @@ pairs: the second moments of wide models are as large as the model, so they are 
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +21,13 @@ from slimseq.compression.prune.second_order import (
     Projection,
     Removal,
     find_removals,
+    find_removals_at_once,
     measure_moments,
     projection_of,
 )
 from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.models_store.files import writing_to
+from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,8 +42,18 @@ KEY_CHARACTERS = 12
 Visit = Callable[[ModelPart, Projection, Removal], None]
 
 
+def moments_folder(folder: Path, manifest: Manifest) -> Path:
+    """Returns the folder for the cache of a model, below a folder of several models."""
+    return folder / "moments" / manifest.digest.removeprefix("sha256:")[:KEY_CHARACTERS]
+
+
 def rank_parts(
-    model: "PreTrainedModel", calibration: TrainingSet, context: Context, visit: Visit, cache: Path | None = None
+    model: "PreTrainedModel",
+    calibration: TrainingSet,
+    context: Context,
+    visit: Visit,
+    cache: Path | None = None,
+    deadline: float | None = None,
 ) -> None:
     """Finds the order of removal of the heads and channels of each part, while all other parts are whole.
 
@@ -52,6 +65,8 @@ def rank_parts(
         context: device and progress display.
         visit: is called with each part while its second moments are in memory, for fits.
         cache: folder of this model alone, in which moments and orders are kept, for later calls with the same pairs.
+        deadline: on `time.monotonic()`. Parts that are reached after it are ranked by their first costs alone. These
+            orders are not kept. None for no deadline.
     """
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
@@ -71,19 +86,21 @@ def rank_parts(
                     assert folder is not None
                     found = [_read(folder, part) for part in together]
                 else:
-                    found = _ranked(model, together, [means.take(part.projection) for part in together])
+                    is_late = deadline is not None and time.monotonic() > deadline
+                    found = _ranked(model, together, [means.take(part.projection) for part in together], is_late)
                     for part, ranked in zip(together, found, strict=True):
-                        _write(folder, part, ranked)
+                        _write(None if is_late else folder, part, ranked)
                 for part, (moments, removal) in zip(together, found, strict=True):
                     visit(part, projection_of(model, part, moments), removal)
                     display.advance(task)
 
 
 def _ranked(
-    model: "PreTrainedModel", together: list[ModelPart], moments: list[torch.Tensor]
+    model: "PreTrainedModel", together: list[ModelPart], moments: list[torch.Tensor], is_late: bool
 ) -> list[tuple[torch.Tensor, Removal]]:
     projections = [projection_of(model, part, each) for part, each in zip(together, moments, strict=True)]
-    return list(zip(moments, find_removals(projections, together[0].width), strict=True))
+    find = find_removals_at_once if is_late else find_removals
+    return list(zip(moments, find(projections, together[0].width), strict=True))
 
 
 def _key(calibration: TrainingSet) -> str:

@@ -4,11 +4,11 @@ The rules are those of `GenerationMixin._beam_search` (transformers 4.57). Each 
 as beams. The score of a finished hypothesis is its log-probability divided by its length to the power of the length
 penalty. An input ends once its best open beam cannot beat its worst finished one. Inputs are independent of each other.
 
-A streamed token is final once all open beams share it, and all finished hypotheses that can still be the output. A
-finished hypothesis can no longer be the output if its score is very low: if the best beam would stay above it even at a
-loss of `MAX_TOKEN_LOSS` a token. Without this exception the empty output, which is often among the first finished
-hypotheses, would hold back every token until the end. With a repetition penalty there is no exception, since the
-penalty may make any token very unlikely.
+A token may be streamed once it is final: once all open beams share it, and all finished hypotheses that can still be
+the output. A finished hypothesis with a very low score can no longer be the output: the best beam would stay above this
+score even at a loss of `MAX_TOKEN_LOSS` a token. Without this exception the empty output, which is often among the
+first finished hypotheses, would hold back every token until the end. With a repetition penalty there is no exception,
+since the penalty may make any token very unlikely.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
 
-# The score of a hypothesis that does not exist, and what is added to one that must come last. It is that of
-# transformers: finite, so that sums and differences with it stay numbers.
+# The score of a hypothesis that does not exist. It is also added to the score of a candidate that must come last. The
+# value is taken from transformers: it is finite, so that sums and differences with it stay numbers.
 NEVER = np.float32(-1.0e9)
-# The most that the best beam's log-probability is expected to fall a token, in nats, on average over the rest of an
-# output. If it falls more, the output is the best hypothesis that begins with the reported tokens.
+# How much the best beam's log-probability falls a token at most, in nats, on average over the rest of an output. This
+# is an assumption. If it is wrong, the output is the best hypothesis that begins with the reported tokens.
 MAX_TOKEN_LOSS = 5.0
 # Candidates beyond twice the beams: one or two forbidden tokens then need no search of the whole vocabulary.
 SPARE_CANDIDATES = 2
@@ -57,8 +57,8 @@ class OpenHypotheses:
 class FinishedHypotheses:
     """The best finished hypotheses of every input, best first: `ids` `(inputs, beams, length)`.
 
-    The rest is `(inputs, beams)`: `scores`, which are `NEVER` where there is none yet, `log_probabilities`, scores
-    without length penalty, both float32, and `lengths`, int64, which count new tokens.
+    The other arrays are `(inputs, beams)`. `scores` are `NEVER` where there is no hypothesis yet. `log_probabilities`
+    are the scores without length penalty. Both are float32. `lengths`, int64, count new tokens.
     """
 
     ids: Ids
@@ -67,7 +67,10 @@ class FinishedHypotheses:
     lengths: Ids
 
     def insert(self, index: int, score: np.float32, log_probability: np.float32, ids: Ids, last: np.int64) -> None:
-        """Adds a hypothesis of an input behind those that are as good: ids from the start token on, and the last id."""
+        """Adds a hypothesis of an input, behind the hypotheses that are as good or better.
+
+        `ids` are its ids from the start token on, without the last id.
+        """
         rank = int(np.count_nonzero(self.scores[index] >= score))
         for column in (self.scores, self.log_probabilities, self.lengths, self.ids):
             column[index, rank + 1 :] = column[index, rank:-1]
@@ -196,7 +199,7 @@ class BeamSearch:
             # The place of the next token in the ids: the start token is at 0.
             place = np.minimum(self._reported[indices] + 1, self._open.ids.shape[-1] - 1)
             tokens = self._open.ids[indices, :, place]
-            # Of the first open beam: all others must agree.
+            # The token of the first open beam. All other beams must have the same.
             expected = tokens[:, :1]
             is_shared = (tokens == expected).all(axis=1) & (self._reported[indices] < self._lengths[indices])
             scores = finished.scores[indices]
@@ -214,16 +217,16 @@ class BeamSearch:
         """Returns the lowest score at which the best open beam of each input is expected to finish, `(indices,)`."""
         best = self._open.scores[indices].max(axis=1).astype(np.float64)
         length, penalty = self._lengths[indices], self._rules.length_penalty[indices]
-        # The beam ends after 1 to `most_steps` more steps. Its score after so many is
-        # `(best - loss * steps) / (length + steps) ** penalty`, which is lowest at either end or where its slope is 0:
-        # at `(loss * length + penalty * best) / (loss * (penalty - 1))` steps.
+        # The beam ends after 1 to `most_steps` more steps. Its score after a number of steps is
+        # `(best - loss * steps) / (length + steps) ** penalty`. This function is lowest at the first step, at the last
+        # step, or where its slope is 0: at `(loss * length + penalty * best) / (loss * (penalty - 1))` steps.
         one_step = np.ones(len(indices))
         most_steps = np.maximum(self._rules.max_new_tokens[indices] - length, 1)
         dividend, divisor = MAX_TOKEN_LOSS * length + penalty * best, MAX_TOKEN_LOSS * (penalty - 1)
         flat_steps = np.divide(dividend, divisor, out=one_step.copy(), where=divisor != 0)
         steps = np.stack([one_step, np.clip(flat_steps, 1, most_steps), most_steps])
         scores = (best - MAX_TOKEN_LOSS * steps) / (length + steps) ** penalty
-        # A repetition penalty multiplies the loss.
+        # A repetition penalty multiplies the loss, so there is no lowest score.
         return np.where(self._rules.is_penalized[indices], -np.inf, scores.min(axis=0))
 
     def _candidates(self, scores: StepScores) -> BeamCandidates:
@@ -235,25 +238,28 @@ class BeamSearch:
         offsets = self._open.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         best = best_first(totals)[:, : 2 * beams]
+        # The places of the best totals in the flat array, for `take`.
         places = best + self._input_column * totals.shape[1]
         return BeamCandidates(tokens.take(places), best // tokens.shape[1], totals.take(places))
 
     def _finished_last(self, candidates: BeamCandidates, is_last: NDArray[np.bool_]) -> BeamCandidates:
-        """Returns the candidates with finished ones after all others."""
+        """Returns the candidates in another order: the finished ones after all others."""
         scores = np.where(is_last, candidates.scores + NEVER, candidates.scores)
         places = best_first(scores) + self._input_column * scores.shape[1]
         return BeamCandidates(candidates.tokens.take(places), candidates.origins.take(places), scores.take(places))
 
     def _extend(self, candidates: BeamCandidates) -> Ids:
         """Makes the first candidates the open hypotheses; returns the beams that they continue, `(inputs, beams)`."""
-        first, length = slice(self.num_beams), self._open.ids.shape[-1]
-        origins = candidates.origins[:, first]
-        # `take` releases the interpreter lock once, an index of several arrays at each part.
+        first_beams = slice(self.num_beams)
+        length = self._open.ids.shape[-1]
+        origins = candidates.origins[:, first_beams]
+        # `take` releases the interpreter lock once. An index of several arrays would release it for each array.
         ids = self._open.ids.reshape(-1, length).take(origins + self._input_column * self.num_beams, axis=0)
-        self._next_tokens = candidates.tokens[:, first].reshape(-1)
+        self._next_tokens = candidates.tokens[:, first_beams].reshape(-1)
         ids.put(self._all_rows * length + self._positions, self._next_tokens)
         self._open.ids = ids
-        self._open.scores = candidates.scores[:, first]
+        self._open.scores = candidates.scores[:, first_beams]
+        # The ids have no place for the next token: they grow.
         if int(self._lengths.max(initial=0)) + 1 == length:
             for hypotheses in (self._open, self._finished):
                 hypotheses.ids = np.pad(hypotheses.ids, [(0, 0), (0, 0), (0, ADDED_TOKENS)])
@@ -261,10 +267,10 @@ class BeamSearch:
 
     def _keep_best(self, candidates: BeamCandidates, is_last: NDArray[np.bool_], penalties: Scores) -> None:
         """Adds finished candidates among the first `beams` to the finished hypotheses, which keep the best."""
-        first = slice(self.num_beams)
-        scores = candidates.scores[:, first] / penalties
+        first_beams = slice(self.num_beams)
+        scores = candidates.scores[:, first_beams] / penalties
         # Most late candidates are worse than all finished hypotheses and change nothing.
-        indices, ranks = (is_last[:, first] & (scores > self._worst_finished[:, None])).nonzero()
+        indices, ranks = (is_last[:, first_beams] & (scores > self._worst_finished[:, None])).nonzero()
         for index, rank in zip(indices.tolist(), ranks.tolist(), strict=True):
             score = scores[index, rank]
             # An insertion of this loop may have raised the worst finished score of the input.
@@ -284,11 +290,13 @@ class BeamSearch:
 
     def _output(self, index: int) -> GeneratedSequence:
         """Returns the best finished hypothesis of an input that begins with the tokens that were reported."""
-        finished, reported = self._finished, slice(1, int(self._reported[index]) + 1)
+        finished = self._finished
+        # The places of the reported tokens in the ids. The start token is at 0.
+        reported = slice(1, int(self._reported[index]) + 1)
         is_finished = finished.scores[index] > NEVER
         best_rank = 0
         if reported.stop > 1:
-            # Nearly always the best one of all begins with them.
+            # Nearly always the best hypothesis begins with the reported tokens.
             begins = (finished.ids[index, :, reported] == self._open.ids[index, 0, reported]).all(axis=1)
             is_possible = begins & is_finished & (finished.lengths[index] >= self._reported[index])
             if not is_possible.any():

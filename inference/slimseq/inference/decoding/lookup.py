@@ -1,13 +1,13 @@
 """Prompt lookup decoding (Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding) for greedy search.
 
-A draft is what follows the output's last tokens in the source. One run of the decoder scores all positions of a draft.
-The drafted tokens that greedy search chooses too are kept, and the token after them. So the output is that of greedy
-search, in fewer steps where it copies.
+If the output's last tokens are in the source, the tokens after them in the source are a draft. One run of the decoder
+scores all positions of a draft. The drafted tokens that greedy search chooses too are kept, and the token after them.
+So the output is the same as in greedy search, in fewer steps where it copies.
 
 A run with drafts costs more than a usual step. `Source` therefore compares each new token with the source, also in
 steps without drafts: it knows the share of drafted tokens that would have been right. `LookupSearch.drafts` proposes
-drafts only where they are expected to save more than they cost. For these, `DecodeBatch` calls `verify` in place of
-`advance`.
+drafts only where they are expected to save more than they cost. In a step with drafts, `DecodeBatch` calls `verify`
+instead of `advance`.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,10 @@ WIDTHS = np.array([4, 8, 16])
 POSITION_COST, SAVED_ALONE = 0.5, 0.3
 # Tokens of the n-grams that are looked up in the source, longest first.
 NGRAM_SIZES = (2, 1)
-# The share of drafted tokens that are expected to be right, for a new input, and the weight of each further token in
-# this moving average.
-FIRST_RATE, RATE_WEIGHT = 0.5, 0.2
+# The share of drafted tokens that are expected to be right, for a new input.
+FIRST_RATE = 0.5
+# The weight of each further token in the moving average of this share.
+RATE_WEIGHT = 0.2
 # Stands behind the last token of a source. No token is equal to it.
 END = -1
 
@@ -47,6 +48,7 @@ class Source:
     """
 
     def __init__(self, ids: Sequence[int], eos_id: int) -> None:
+        # The tokens before the end token, and then `END`.
         self._ids = [*ids, eos_id]
         self._ids[self._ids.index(eos_id) :] = [END]
         # The place after the first occurrence of each n-gram.
@@ -55,7 +57,9 @@ class Source:
             for place in range(size, len(self._ids)):
                 self._place_after.setdefault(tuple(self._ids[place - size : place]), place)
         self._last_token = END
-        self.place, self.rate, self.steps = 0, FIRST_RATE, 0
+        self.place = 0
+        self.rate = FIRST_RATE
+        self.steps = 0
 
     def follow(self, tokens: Sequence[int]) -> None:
         """Takes the tokens that a step added to the output."""
@@ -120,7 +124,7 @@ class LookupSearch(GreedySearch):
         """Returns the drafts of the next step; None if a usual step is expected to give more tokens a second."""
         rates = [each.rate if each.place else 0.0 for each in self._states]
         position_cost = POSITION_COST - SAVED_ALONE / len(rates)
-        # The first drafted token, which is the one most likely to be right, would cost more than it gives.
+        # Even the first drafted token, which is most likely to be right, would cost more than it gives.
         if sum(rates) <= position_cost * len(rates):
             return None
         longest = int(WIDTHS[-1]) - 1
@@ -142,7 +146,7 @@ class LookupSearch(GreedySearch):
     def verify(self, drafts: Drafts, scores: StepScores) -> Advance:
         """Keeps the tokens of drafts that greedy search chooses too, and the token after them.
 
-        The scores are those of all rows of the run, the rows of an input one after another.
+        `scores` has all rows of the run, the rows of an input one after another.
         """
         rows, all_rows = self._rows, self._all_rows
         width = drafts.tokens.shape[1]
@@ -164,7 +168,7 @@ class LookupSearch(GreedySearch):
         # that greedy search chooses after them.
         right_tokens = is_right.cumprod(axis=1).sum(axis=1)
         new_tokens = right_tokens + 1
-        # Added one after another, as the steps of greedy search do it: the sums must have the same bits.
+        # The values are added one after another, as in the steps of greedy search: the sums must have the same bits.
         sums = np.concatenate([rows.log_probabilities[:, None], values], axis=1).cumsum(axis=1)
         rows.log_probabilities[:] = sums[all_rows, new_tokens]
         last_tokens = chosen[all_rows, right_tokens]
@@ -185,7 +189,7 @@ def _best_width(lengths: Ids, rates: NDArray[np.float64], position_cost: float) 
     Args:
         lengths: how many drafted tokens each input has, `(inputs,)`.
         rates: the expected share of right tokens in each input's draft, `(inputs,)`.
-        position_cost: the time of one more position of all inputs, as a share of a step's.
+        position_cost: the time of one more position of all inputs, as a share of the time of a step.
     """
     drafted = np.arange(1, WIDTHS[-1])
     # A drafted token counts only if all drafted tokens before it are right.

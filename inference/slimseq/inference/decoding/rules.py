@@ -19,21 +19,29 @@ from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # No forbidden tokens, as `_banned` returns them.
 NO_ROWS_AND_TOKENS: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-# One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
+# One record a row, so that rows join and leave with one copy. The fields have the names of `GenerationOptions`.
 RULES = np.dtype(
-    [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id")]
-    + [("num_return_sequences", np.int64), ("num_beams", np.int64)]
-    + [("length_penalty", np.float64), ("early_stopping", np.bool_), ("repetition_penalty", np.float32)]
+    [
+        ("min_new_tokens", np.int64),
+        ("max_new_tokens", np.int64),
+        ("no_repeat_ngram_size", np.int64),
+        ("forced_bos_token_id", np.int64),
+        ("num_return_sequences", np.int64),
+        ("num_beams", np.int64),
+        ("length_penalty", np.float64),
+        ("early_stopping", np.bool_),
+        ("repetition_penalty", np.float32),
+    ]
 )
 
 
 def _column(name: str) -> cached_property[Any]:
-    """Returns a property: one field of all rows, `(rows,)`."""
+    """Returns a property of `Rules`: one field of all rows, `(rows,)`."""
     return cached_property(lambda rules: np.ascontiguousarray(rules.records[name]))
 
 
 def _any(name: str) -> cached_property[bool]:
-    """Returns a property: whether another property of the rules is true or not 0 for a row."""
+    """Returns a property of `Rules`: whether another property is true, or not 0, for at least one row."""
     return cached_property(lambda rules: not rules.is_plain and bool(getattr(rules, name).any()))
 
 
@@ -57,7 +65,7 @@ class Rules:
         return cls(np.array(rows, dtype=RULES), is_plain=not any(has_rule))
 
     def joined(self, other: "Rules") -> "Rules":
-        """Returns these rules and then those of other rows."""
+        """Returns these rules, and the rules of other rows after them."""
         count = len(self.records)
         # `np.concatenate` would take longer: it compares the fields of both record types first.
         records = np.empty(count + len(other.records), dtype=RULES)
@@ -77,7 +85,7 @@ class Rules:
     repetition_penalty = _column("repetition_penalty")
     num_return_sequences = _column("num_return_sequences")
     num_beams = _column("num_beams")
-    # -1 means the model's own.
+    # -1 means the first token that the model's configuration forces, if any.
     first_tokens = _column("forced_bos_token_id")
 
     @cached_property
@@ -141,8 +149,9 @@ def allowed(
         The best tokens and their logits, both `(rows, top)`. Forbidden ones have the logit -inf.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
-    has_rules = rules.may_forbid or configuration.suppressed_ids
-    banned_rows, banned_tokens = _banned(ids, positions, rules, configuration) if has_rules else NO_ROWS_AND_TOKENS
+    banned_rows, banned_tokens = NO_ROWS_AND_TOKENS
+    if rules.may_forbid or configuration.suppressed_ids:
+        banned_rows, banned_tokens = _banned(ids, positions, rules, configuration)
     if len(banned_rows) or rules.has_penalties:
         # Which of the forbidden tokens are among the best ones of their rows, and their ranks there.
         hits, ranks = (tokens[banned_rows] == banned_tokens[:, None]).nonzero()
@@ -150,6 +159,7 @@ def allowed(
         if len(hits):
             logits = logits.copy()
             logits[hit_rows, ranks] = -np.inf
+        # Rows whose best tokens are not enough get the best tokens of the whole vocabulary.
         spare = tokens.shape[1] - needed
         for row in _rows_to_search(hit_rows, spare, rules):
             banned = banned_tokens[banned_rows == row]
@@ -172,12 +182,12 @@ def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguratio
     """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row has one now."""
     forced_bos, forced_eos = configuration.forced_bos_id, configuration.forced_eos_id
     may_force_first = forced_bos is not None or rules.has_first_tokens
-    # Each is False, or one boolean a row.
+    # Which rows are at their first or last position, `(rows,)`. Only `False` if the model forces no such token.
     is_first = may_force_first and positions == 0
     is_last = forced_eos is not None and positions == rules.last_positions
     if not (np.count_nonzero(is_first) or np.count_nonzero(is_last)):
         return None
-    # A row's own first token replaces that of the model.
+    # A row's own first token replaces the model's.
     first_tokens = np.where(rules.first_tokens < 0, _minus_one_for_none(forced_bos), rules.first_tokens)
     forced: Ids = np.where(is_first, first_tokens, -1)
     if forced_eos is not None:
@@ -195,11 +205,11 @@ def _minus_one_for_none(value: Any) -> Any:
 
 
 def _rows_to_search(hit_rows: Ids, spare: int, rules: Rules) -> list[int]:
-    """Returns the rows whose whole vocabulary must be searched: penalized ones, and those with too few allowed tokens.
+    """Returns the rows whose whole vocabulary must be searched: penalized rows, and rows with too few allowed tokens.
 
-    `hit_rows` has the row of each forbidden token among the best ones. A row may have `spare` of them.
+    `hit_rows` has the row of each forbidden token among the best ones. A row may have `spare` forbidden tokens.
     """
-    # Not even all of them in one row would be too many.
+    # Even if all forbidden tokens were in one row, this row would have enough others.
     if len(hit_rows) <= spare:
         return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
     is_lacking = np.bincount(hit_rows, minlength=len(rules.is_penalized)) > spare
@@ -263,8 +273,8 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
     `lengths` counts the valid ids of each row, at least 1.
     """
     ids = ids[:, : lengths.max()]
-    # The places where an earlier n-gram may end whose first `size - 1` tokens are the row's last ones. First, those
-    # after a token that equals the last one.
+    # An earlier n-gram counts if its first `size - 1` tokens are the row's last ones. First, find the places after a
+    # token that equals the last token: an n-gram may end there.
     ends = np.arange(size - 1, ids.shape[1])
     may_end = ends < lengths[:, None]
     if size > 1:
@@ -272,7 +282,7 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
         may_end &= ids[:, size - 2 : -1] == last_tokens[:, None]
     rows, places = may_end.nonzero()
     places += size - 1
-    # Then those for which the tokens before it are the same too.
+    # Then keep the places for which the tokens before that token are the same too.
     for back in range(2, size):
         if not len(rows):
             break

@@ -152,7 +152,7 @@ class Search(Protocol):
 def token_mean(total: float, ids: Sequence[int]) -> float | None:
     """Returns the mean of a sequence's log-probabilities, given their sum.
 
-    It is None without ids, and for a sum that is not finite: that of a model whose weights are damaged.
+    It is None without ids, and for a sum that is not finite, as of a model whose weights are damaged.
     """
     if not ids or not math.isfinite(total):
         return None

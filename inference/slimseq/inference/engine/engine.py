@@ -158,7 +158,7 @@ class OnnxEngine:
         while self._encoder_runs and self._encoder_runs[0].cross_attention.done():
             run = self._encoder_runs.pop(0)
             if not run.cross_attention.cancelled():
-                # All join, since keys and values are those of whole chunks. Dropped ones leave at once.
+                # All inputs join, since keys and values belong to whole chunks. Dropped inputs leave at once.
                 self._batch_for(run.method).join(run.inputs, run.cross_attention.result())
                 self.drop({each.key for each in run.inputs} - run.wanted)
 

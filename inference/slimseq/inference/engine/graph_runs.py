@@ -110,7 +110,7 @@ class StepBuffers:
         tokens: input, `(rows,)`: the token that each row feeds.
         positions: input, `(rows,)`: the position of that token.
         cache_slots: input, `(rows, heads, 4)`: where each row's new keys and values go, as indices `[input, head, 0,
-            slot]`. Only the slots change between steps.
+            slot]`, with the heads of the layer that has most. Only the slots change between steps.
         logits: output, `(rows, vocabulary)`; or fewer columns, where a step needs no logits or those of candidates.
         top_logits: output, `(rows, top)`, best first.
         top_tokens: output, `(rows, top)`.

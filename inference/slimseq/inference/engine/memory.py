@@ -34,9 +34,9 @@ from slimseq.inference.graphs.tensor_names import (
 
 Array = NDArray[Any]
 
-# Slots by which self-attention caches grow. Smaller blocks mean more copies, larger ones more masked slots, which a
-# step reads too. A small batch grows by more slots, `SMALL_BATCH_SLOTS` divided by its inputs: a copy costs it more
-# than masked slots do.
+# Slots by which self-attention caches grow. Smaller blocks mean more copies. Larger blocks mean more masked slots,
+# which a step reads too. A small batch grows by more slots, `SMALL_BATCH_SLOTS` divided by its inputs: for a small
+# batch a copy costs more than masked slots do.
 BLOCK_SLOTS = 16
 SMALL_BATCH_SLOTS = 64
 # Factor by which the number of inputs grows at a reallocation, so that most inputs join without one.
@@ -51,17 +51,17 @@ INT8_ALIGNMENT = 16
 # The number of dimensions of caches with a dimension for groups of rows, and of `DISTANCES` with dimensions for groups
 # and for the rows of a group.
 GROUPED_DIMENSIONS = 5
+ROW_DISTANCES_DIMENSIONS = 4
 # The axis of slots in self-attention caches, `(inputs, heads, 1, slots, width)`.
 SLOT_AXIS = 3
-ROW_DISTANCES_DIMENSIONS = 4
-# Where caches with groups exceed the second-level cache of a core, one matrix-vector product a row is faster, else one
-# matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed matrix,
-# the matmul is always faster. 2 MiB is the size in recent Xeons.
+# If caches with groups are larger than the second-level cache of a core, one matrix-vector product a row is faster than
+# one matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed
+# matrix, the matmul is always faster. 2 MiB is the size of this cache in recent Xeons.
 L2_CACHE_BYTES = 2 * 2**20
 HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
 # Largest ratio of allocated slots to needed ones. A reallocation costs as much as 16 masked slots in a dozen steps.
 MAX_SLOT_RATIO = 1.4
-# The buffer's size over the size that is needed now, so that small growth needs no new allocation.
+# The buffer's size, as a multiple of the size that is needed now, so that small growth needs no new allocation.
 OVERALLOCATION = 1.5
 
 
@@ -70,8 +70,8 @@ class Caches:
     """Caches of one shape, such as the cross-attention keys of all layers.
 
     Attributes:
-        shape: of one cache, as the graph has it: inputs first, and names for dimensions that only a run knows.
-        axis: the axis of positions in this shape; None where there is none.
+        shape: the shape of one cache in the graph: inputs first, and names for dimensions that only a run knows.
+        axis: the axis of positions in this shape, or None if it has none.
         names: the caches' names in the graph.
         array: all caches, `(names, max inputs, ...)`, from the first `resize` on.
     """
@@ -80,8 +80,9 @@ class Caches:
     axis: int | None
     names: list[str] = field(default_factory=list)
     array: Array = field(init=False)
-    # `(names + 1, elements)`. One place more than caches: at each resize all caches move by one place, up or down, so
-    # that none overwrites another one before it has moved. The caches begin at the place `_first`, 0 or 1.
+    # `(names + 1, elements)`. The buffer has one place more than there are caches: at each resize, all caches move by
+    # one place, up or down, so that no cache overwrites another one that has not moved yet. The caches begin at the
+    # place `_first`, which is 0 or 1.
     _buffer: Array = field(default_factory=lambda: np.empty((0, 0)))
     _first: int = 0
 
@@ -91,7 +92,8 @@ class Caches:
         if self.axis is not None:
             dimensions[self.axis] = length
         shape = [int(dimension) for dimension in dimensions]
-        elements, count = prod(shape), len(self.names)
+        elements = prod(shape)
+        count = len(self.names)
         if self._buffer.shape[1] < elements:
             self._buffer = np.zeros((count + 1, int(OVERALLOCATION * elements)), dtype=dtype)
         self._first = 1 - self._first
@@ -105,7 +107,7 @@ class Caches:
         self.array = resized
 
     def _copy_fitting(self, source: Array, target: Array) -> None:
-        """Copies the positions that fit. The rest of the target has old values, which are masked."""
+        """Copies the positions that fit. The rest of the target keeps old values, which are masked."""
         fitting = [slice(None)] * target.ndim
         if self.axis is not None:
             fitting[self.axis] = slice(min(source.shape[self.axis], target.shape[self.axis]))
@@ -140,9 +142,9 @@ class Caches:
 def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
     """Whether one run of a decoder can take several consecutive tokens of an input, with the bits of usual steps.
 
-    Each token is then a row and a group of its own. `shapes` are those of the graph's inputs. A recurrent decoder has
-    one state an input, graphs for sentences have one group, and graphs of an older Slimseq have the same distances for
-    all rows of an input: they cannot.
+    Each token is then a row and a group of its own. `shapes` are the shapes of the graph's inputs. Three kinds of
+    graphs cannot do this: a recurrent decoder has one state an input, graphs for sentences have one group, and graphs
+    of an older Slimseq have the same distances for all rows of an input.
     """
     if SELF_ATTENTION_BIAS not in shapes or isinstance(shapes[SELF_ATTENTION_BIAS][2], int):
         return False
@@ -180,8 +182,9 @@ class Memory:
             axis = list(shape).index(SOURCE) if SOURCE in shape else None
             _caches_with_shape(self._cross_attention, shape, axis).names.append(name)
         self.lengths: list[int] = []
-        # Allocated inputs and cross-attention positions.
-        self._max_inputs = self._max_length = 0
+        # Inputs and cross-attention positions for which arrays are allocated.
+        self._max_inputs = 0
+        self._max_length = 0
         # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
         self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
 
@@ -221,6 +224,7 @@ class Memory:
         length = _round_up(max(self.lengths), alignment)
         is_length_kept = length <= self._max_length <= MAX_LENGTH_RATIO * length
         is_count_kept = self.inputs <= self._max_inputs
+
         if not is_count_kept:
             self._max_inputs = max(self.inputs, int(INPUT_GROWTH * self._max_inputs))
         if not is_count_kept or not is_length_kept:
@@ -242,7 +246,7 @@ class Memory:
     def ensure_capacity(self, drafted: int = 0) -> None:
         """Makes room for the next step in the self-attention caches, and for `drafted` more tokens of each input.
 
-        It also shrinks caches that are much too large, since a step reads all slots. They are after long outputs ended.
+        It also shrinks caches that became much too large, as after the end of long outputs: a step reads all slots.
         """
         if self._is_recurrent:
             return
@@ -313,6 +317,7 @@ class Memory:
         Each token is a row and a group of its own, with its own mask and distances.
         """
         shape = (self.inputs, rows, self._index.capacity)
+        # The graph's masks have further dimensions of length 1.
         return {
             SELF_ATTENTION_BIAS: np.empty(shape, dtype=np.float32)[:, None, :, None],
             DISTANCES: np.empty(shape, dtype=np.int64)[:, :, None],
@@ -336,4 +341,4 @@ def _caches_with_shape(found: list[Caches], shape: Sequence[int | str], axis: in
 
 def _round_up(value: int, multiple: int) -> int:
     """Returns the smallest multiple that is not below a value."""
-    return -(-value // multiple) * multiple
+    return (value + multiple - 1) // multiple * multiple

@@ -1,14 +1,15 @@
 """The candidates of the inputs in flight: the target tokens that each one's shortlist allows.
 
 There are two kinds of decoders. A decoder with the columns of the output matrix as an input computes the logits of
-these columns alone. They are those of the candidates of all inputs in flight: new candidates get the next columns, and
-columns that no input needs any more are dropped when there is no space. Other decoders compute all logits.
+these columns alone. The columns belong to the candidates of all inputs in flight. New candidates get the next columns.
+Columns that no input needs any more are dropped when there is no space. Other decoders compute all logits.
 
 In both cases each row then takes the logits of its own candidates, in the order of their ids (`scores`). So nothing
 that follows depends on the other rows: neither which of two equal logits comes first, nor the sum of exponentials,
 which are added as integers.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ ALL_TOKENS: dict[str, Array] = {
     CANDIDATE_MATRIX: np.zeros((0, 0), dtype=np.int8),
     CANDIDATE_SCALES: np.zeros(0, dtype=np.float32),
 }
-# The number of columns over those that are needed, where inputs had no space for theirs: the next ones have space then.
+# When the columns of new inputs had no space, so many times the needed columns are allocated, for the next inputs.
 SPARE_FACTOR = 1.25
 # The number of columns is an odd multiple of this: rows of the matrix whose addresses differ by a power of two compete
 # for the same lines of a cache.
@@ -53,12 +54,15 @@ class ShortlistCandidates:
     def __init__(
         self, shortlist: Shortlist, columns: ort.InferenceSession | None, configuration: ModelConfiguration, beams: int
     ) -> None:
-        self._shortlist, self._session, self._configuration, self._beams = shortlist, columns, configuration, beams
+        self._shortlist = shortlist
+        self._session = columns
+        self._configuration = configuration
+        self._beams = beams
         # The candidates of each input, ascending.
         self._tokens: list[Ids] = []
         self.version = 0
-        # By token: its column, -1 if it has none, and its bias. One more token stands for none and fills up shorter
-        # rows: it reads any logit, and its bias is -inf.
+        # For each token its column, -1 if it has none, and its bias. One more token, `vocabulary`, fills up shorter
+        # rows. It is no real token: it reads any logit, and its bias is -inf.
         vocabulary = configuration.vocabulary
         self._column_of = np.full(vocabulary + 1, -1) if columns else np.arange(vocabulary + 1)
         self._column_of[vocabulary] = 0
@@ -83,13 +87,13 @@ class ShortlistCandidates:
         self._arrange()
 
     def _tokens_of(self, source: Sequence[int], options: GenerationOptions) -> Ids:
-        """Returns the candidates of an input: those of its shortlist, and what its output may have besides."""
+        """Returns the candidates of an input: the tokens of its shortlist, and others that its output may have."""
         configuration = self._configuration
         others = [configuration.eos_id]
         for forced in (configuration.first_token(options), configuration.forced_eos_id):
             if forced is not None:
                 others.append(forced)
-        # With one vocabulary, what a source has may be copied.
+        # With one vocabulary for sources and targets, tokens of the source may be copied.
         if configuration.source_vocabulary is None:
             others += source
         if isinstance(options, ForcedOptions):
@@ -107,14 +111,14 @@ class ShortlistCandidates:
         rows = (self._beams * order[:, None] + np.arange(self._beams)).reshape(-1)
         self._candidates, self._biases = self._candidates[rows], self._biases[rows]
         self._all_rows, self._buffers = np.arange(len(rows)), self._buffers[:, : len(rows)]
-        # Places are in the flat array, in which each row moves by the difference of its numbers.
+        # Places count in the flat array of all logits, so they change with the number of their row.
         self._places = self._places[rows]
         self._places += self.capacity * (self._all_rows - rows)[:, None]
 
     def scores(self, logits: Scores, top: int) -> StepScores:
         """Returns the scores of a step from the decoder's logits, `(rows, capacity)`.
 
-        A decoder with columns gives products without biases; for others the biases here are 0.
+        A decoder with columns gives products without biases. For other decoders, the biases here are 0.
         """
         own_logits, exponentials = self._buffers
         np.take(logits.reshape(-1), self._places, out=own_logits, mode="clip")
@@ -156,11 +160,12 @@ class ShortlistCandidates:
         added = slice(self._used_columns, self._used_columns + len(new))
         self.inputs[CANDIDATE_MATRIX][:, added] = matrix
         self.inputs[CANDIDATE_SCALES][added] = scales
-        self._bias[new], self._column_of[new] = biases, np.arange(added.start, added.stop)
+        self._bias[new] = biases
+        self._column_of[new] = np.arange(added.start, added.stop)
         self._used_columns = added.stop
 
     def _without_column(self, tokens: Sequence[Ids]) -> Ids:
-        """Returns those of the tokens that have no column, each once, ascending."""
+        """Returns the tokens that have no column, each once, ascending."""
         is_new = np.zeros(len(self._column_of), dtype=np.bool_)
         is_new[np.concatenate([*tokens, np.zeros(0, dtype=np.int64)])] = True
         is_new &= self._column_of < 0
@@ -182,15 +187,17 @@ class ShortlistCandidates:
 
 def _aligned_columns(needed: int) -> int:
     """Returns the smallest odd multiple of `COLUMN_ALIGNMENT` that is not below a number of columns."""
-    pairs = -((COLUMN_ALIGNMENT - needed) // (2 * COLUMN_ALIGNMENT))
-    return (2 * pairs + 1) * COLUMN_ALIGNMENT
+    multiple = math.ceil(needed / COLUMN_ALIGNMENT)
+    if multiple % 2 == 0:
+        multiple += 1
+    return multiple * COLUMN_ALIGNMENT
 
 
 def _best(scores: Scores, count: int) -> Ids:
     """Returns the indices of the highest scores of each row, best first; of equal ones the first."""
     width = scores.shape[1]
     least = np.partition(scores, -count, axis=1)[:, -count, None]
-    # Where several scores equal the least of the best, a row has more than `count` places.
+    # Places in the flat array of scores. A row has more than `count` of them if several scores equal its least one.
     places = np.flatnonzero(~(scores < least))
     rows = places // width
     places = places[np.lexsort((-scores.reshape(-1)[places], rows))]

@@ -1,7 +1,7 @@
 """Attention layers, made of the building blocks in `slimseq.inference.graphs.transformer_layers`.
 
-The encoder's lets every position of a source attend to every other. The decoder's two layers let one token a row attend
-to the tokens before it, and to the source: to caches that all rows of an input share.
+The encoder's attention lets every position of a source attend to every other. The decoder has two attentions: one token
+a row attends to the tokens before it, and to the source. Both read caches that all rows of an input share.
 """
 
 from slimseq.inference.graphs.builder import GraphBuilder
@@ -17,11 +17,11 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, added
     `states` are `(rows, length, width)`, float32. `added`, `(rows, heads or 1, length or 1, length)`, goes to the
     scores.
     """
-    path, heads = builder.path(names.query.rpartition(".")[0]), names.heads
-    query, key, value = (
-        _split_heads(builder, linear(builder, states, name, factor), heads, path)
-        for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
-    )
+    path = builder.path(names.query.rpartition(".")[0])
+    heads = names.heads
+    query = _split_heads(builder, linear(builder, states, names.query, heads.scale), heads, path)
+    key = _split_heads(builder, linear(builder, states, names.key), heads, path)
+    value = _split_heads(builder, linear(builder, states, names.value), heads, path)
     transposed_key = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
     context = attend(builder, query, transposed_key, value, added, path)
     heads_last = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])

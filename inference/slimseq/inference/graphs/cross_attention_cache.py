@@ -21,11 +21,11 @@ from slimseq.inference.graphs.transformer_layers import attend, attend_in_groups
 from slimseq.inference.models.architecture import Attention, Heads
 from slimseq.models_store.manifest import Task
 
-# Name of a symbolic dimension: inputs in flight.
+# Name of a symbolic dimension: the number of inputs in flight.
 INPUTS = "inputs"
 # Largest integers that values are quantized to.
 INT8_MAX = 127.0
-# 7 bits: the sum of two products with an unsigned 8-bit integer fits in 16 bits, which CPUs without VNNI use.
+# With 7 bits, the sum of two products with an unsigned 8-bit integer fits in 16 bits, which CPUs without VNNI use.
 INT8_REDUCED_MAX = 64.0
 UINT8_MAX = 255.0
 # Lower bound of the largest absolute value, so that no scale is 0.
@@ -59,7 +59,7 @@ class CrossAttentionCache(ABC):
 
     @abstractmethod
     def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
-        """Yields what is cached of a layer, whose keys and values have these names."""
+        """Yields the cached tensors of a layer. `names` are the names of its keys and values."""
 
     @abstractmethod
     def store(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> None:
@@ -96,7 +96,7 @@ class FloatCrossAttentionCache(CrossAttentionCache):
 class Int8CrossAttentionCache(CrossAttentionCache):
     """The shapes of `FloatCrossAttentionCache` in int8, with float32 scales.
 
-    Scales of keys are `(inputs, heads, 1, length)`, those of values `(inputs, heads, 1, width)`. With a reduced range
+    Scales of keys are `(inputs, heads, 1, length)`, scales of values `(inputs, heads, 1, width)`. With a reduced range
     keys and values have 7 bits, for CPUs whose 8-bit multiply-add saturates (without VNNI).
     """
 
@@ -124,13 +124,14 @@ class Int8CrossAttentionCache(CrossAttentionCache):
 
     def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
         key, value = past(layer, "encoder")
-        integer_query, query_scale, query_zero = (f"{path}/query/{part}" for part in ("rounded", "scale", "zero"))
+        integer_query, query_scale, query_zero = f"{path}/query/rounded", f"{path}/query/scale", f"{path}/query/zero"
         builder.node("DynamicQuantizeLinear", [query], path, [integer_query, query_scale, query_zero])
         scales = builder.node("Mul", [scales_name(key), query_scale], path)
         products = _integer_matmul(builder, integer_query, key, path, query_zero)
         scores = builder.node("Mul", [products, scales], path)
         scores = builder.node("Add", [scores, CROSS_ATTENTION_BIAS], path)
         weights = builder.node("Softmax", [scores], path, axis=-1)
+
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
         scale = builder.node("Div", [largest, builder.number(UINT8_MAX)], path)
         # `QuantizeLinear` has one scale for each index of one axis, so each query's weights become a row of a matrix.
@@ -140,6 +141,7 @@ class Int8CrossAttentionCache(CrossAttentionCache):
         row_scales = builder.node("Reshape", [scale, builder.integers(-1)], path)
         integers = builder.node("QuantizeLinear", [matrix, row_scales], path, axis=0)
         integers = builder.node("Reshape", [integers, shape], path)
+
         context = builder.node("Mul", [_integer_matmul(builder, integers, value, path), scale], path)
         return builder.node("Mul", [context, scales_name(value)], path)
 

@@ -53,7 +53,7 @@ class EncoderDecoderGraphs:
         model = self._model
         add_encoder_inputs(builder)
         mask = masked_scores(builder, "attention_mask")
-        # What is added to attention scores: the mask, and T5's position biases, which later layers share.
+        # What is added to attention scores: the mask, and the position biases of a T5, which later layers share.
         added = mask
         # Relative positions are no embeddings.
         positions = "" if model.buckets else _all_positions(builder)
@@ -90,14 +90,15 @@ class EncoderDecoderGraphs:
             if isinstance(own, Cell):
                 change = recurrent_cell(builder, read, own, past_state(number))
             else:
-                # A layer without position biases shares those of an earlier layer.
+                # A layer without position biases shares the biases of an earlier layer.
                 if own.position_bias is not None and model.buckets is not None:
                     added = token_bias(builder, own.position_bias, model.buckets)
                 caches, written = past(number, "decoder"), present(number, "decoder")
                 slots = cache_slots(builder, own.heads.count, most_heads)
                 change = own_attention(builder, read, own, added, slots, caches, written)
             states = self._after(builder, states, change, own.norm)
-            if (cross := layer.cross_attention) is not None:
+            cross = layer.cross_attention
+            if cross is not None:
                 read = self._before(builder, states, cross.norm)
                 attended = cross_attention(builder, read, cross, self._cross_attention, number)
                 states = self._after(builder, states, attended, cross.norm)
@@ -126,7 +127,8 @@ class EncoderDecoderGraphs:
             # 0 for the first position, else 1.
             is_later = builder.node("Greater", [positions, builder.integer(0)], path)
             factor = builder.node("Cast", [is_later], path, to=TensorProto.FLOAT)
-            states = builder.node("Mul", [states, builder.node("Unsqueeze", [factor, builder.integers(1)], path)], path)
+            factor_of_states = builder.node("Unsqueeze", [factor, builder.integers(1)], path)
+            states = builder.node("Mul", [states, factor_of_states], path)
         if model.buckets is None:
             located = self._embed_positions(builder, positions, stack)
             states = builder.node("Add", [states, located], builder.path(f"{stack.module}.embed"))
@@ -157,7 +159,7 @@ class EncoderDecoderGraphs:
 
     def _after(self, builder: GraphBuilder, states: str, change: str, norm: str) -> str:
         """Adds a part's change to states, and norms the sum where norms stand behind parts."""
-        # The node's name is that of the norm, or of the module around a T5's norm.
+        # The node has the name of the norm, or of the module around a T5's norm.
         changed = builder.node("Add", [states, change], builder.path(norm.removesuffix(".layer_norm")))
         return changed if self._model.is_pre_norm else self._norm(builder, changed, norm)
 

@@ -1,5 +1,6 @@
 """ONNX external data: writes tensors to a data file, each only once, reads them, and loads them back into the graph."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -65,7 +66,9 @@ class DataFile:
         """Returns a tensor with its bytes in the file; writes them at the first call for its name, for all graphs."""
         if name not in self._tensors:
             values = make()
-            self._file.write(bytes(-self._file.tell() % ALIGNMENT_BYTES))
+            # Zeros up to the next multiple of the alignment.
+            aligned_end = math.ceil(self._file.tell() / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+            self._file.write(bytes(aligned_end - self._file.tell()))
             self._tensors[name] = TensorProto(name=name)
             location = (WEIGHTS_DATA, self._file.tell(), values.nbytes)
             move_out(self._tensors[name], TensorProto.FLOAT, values.shape, *location)

@@ -49,7 +49,7 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
     length = builder.node("Squeeze", [shape], path)
     one = builder.integer(1)
-    # Distances from that of the last query to the first key on: `2 * length` of them, of which the last is not used.
+    # All distances, from the last query's distance to the first key on. There are `2 * length`; the last is not used.
     first = builder.node("Sub", [one, length], path)
     behind = builder.node("Add", [length, one], path)
     between = builder.node("Range", [first, behind, one], path)
@@ -61,7 +61,7 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
 
 
 def _shift_rows(builder: GraphBuilder, values: str, length: str, path: str) -> str:
-    """Returns the values of every pair of positions, `(1, heads, length, length)`, given those of every distance.
+    """Returns the values of every pair of positions, `(1, heads, length, length)`, given the values of every distance.
 
     `values` are `(heads, 2 * length)`, and `length` is `(1,)`, int64. The row of each query has the same values, one
     place further left than the row after it. Copies of whole rows do this faster than a look-up of each pair: if all

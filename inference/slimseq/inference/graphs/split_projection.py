@@ -36,7 +36,7 @@ def split_projection(model: ModelProto) -> bool:
         return False
     shapes = _constant_shapes(graph)
     wide_constants = [name for name, shape in shapes.items() if shape[-1:] == [vocabulary]]
-    # What the builder makes reads no weights but those of the graph.
+    # What the builder makes reads no weights but the graph's own.
     builder = GraphBuilder("blocks", None, None)  # type: ignore[arg-type]
     projection = _take_projection(graph, wide_constants)
     columns = _block_columns(vocabulary)
@@ -109,7 +109,7 @@ def _add_columns(
 
 
 def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], vocabulary: int, columns: int) -> None:
-    """Adds the graph's outputs, which follow from those of the blocks (`_add_block`)."""
+    """Adds the graph's outputs, which follow from the outputs of the blocks (`_add_block`)."""
     path = f"{tensor_names.LM_HEAD}/blocks"
     kept, group_numbers, sums_and_logits = zip(*blocks, strict=True)
     all_groups, all_sums_and_logits = f"{path}/groups", f"{path}/found"
@@ -158,7 +158,8 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
     zero, one, two = builder.integers(0), builder.integers(1), builder.integers(2)
     kept = builder.node("Slice", [logits, zero, tensor_names.LOGIT_COLUMNS, one], path)
     groups = f"{path}/groups"
-    missing = -count % GROUP
+    # The last group of a block is filled up with tokens that are never best.
+    missing = math.ceil(count / GROUP) * GROUP - count
     if missing:
         ends = [builder.integers(0, 0, 0, missing), builder.number(-math.inf)]
         logits = builder.node("Pad", [logits, *ends], path)

@@ -2,7 +2,7 @@
 
 A family (`slimseq.inference.models.family`) makes an `Architecture` from a configuration and a model's tensors. The
 code that builds graphs, converts to CTranslate2, or prunes reads the `Architecture` and never asks for the family.
-Names are those of the state dict, without the ending `.weight` or `.bias`.
+Names are taken from the state dict, without the ending `.weight` or `.bias`.
 """
 
 from collections.abc import Callable

@@ -41,8 +41,9 @@ LENGTH = Bound(0, 2**31)
 # Labels of classifiers, which a configuration may have too: transformers makes a name for each.
 LABELS = Bound(0, 10_000)
 EPSILON = Bound(1e-12, 1)
-# Of a value in an error.
+# Limits of a value that an error shows.
 MAX_SHOWN_CHARACTERS = 60
+MAX_SHOWN_DIGITS = 20
 
 INTEGERS: Mapping[str, Bound] = {
     **dict.fromkeys(
@@ -67,7 +68,7 @@ NUMBERS: Mapping[str, Bound] = {
     "temperature": Bound(0, 1e6),
     "top_p": Bound(0, 1),
 }
-# By type, the other fields that are checked.
+# The other fields that are checked, by type.
 TEXTS = ("model_type", "feed_forward_proj", "dense_act_fn", "activation_function", "prefix")
 SWITCHES = (
     *("tie_word_embeddings", "scale_decoder_outputs", "scale_embedding", "is_gated_act", "is_encoder_decoder"),
@@ -96,9 +97,11 @@ def problem_of(fields: Mapping[str, Any], vocabulary: int | None = None) -> str 
     the fields' own `vocab_size`.
     """
     for name, value in fields.items():
-        if value is not None and (reason := _problem(name, value)):
+        reason = None if value is None else _problem(name, value)
+        if reason:
             return f"{name} is {shown(value)}, {reason}"
-    vocabulary = fields.get("vocab_size") if vocabulary is None else vocabulary
+    if vocabulary is None:
+        vocabulary = fields.get("vocab_size")
     buckets, distance = fields.get("relative_attention_num_buckets"), fields.get("relative_attention_max_distance")
     if buckets and distance and distance <= buckets // 2:
         return f"relative_attention_max_distance is {distance}, not above half of the {buckets} buckets"
@@ -119,11 +122,13 @@ def without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """Returns a value as an error may show it: on one line, and short."""
-    if isinstance(value, dict | list):
-        return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
+    if isinstance(value, dict):
+        return f"a table of {len(value)}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
     # Python refuses to write integers with very many digits.
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
+    if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN_DIGITS:
+        return f"a number of more than {MAX_SHOWN_DIGITS} digits"
     text = ascii(value)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}..."
 
@@ -133,30 +138,46 @@ def _problem(name: str, value: Any) -> str | None:
     if name in LOADERS and value not in LOADERS[name]:
         return "which is not read"
     if name in INTEGERS:
-        return _outside(INTEGERS[name], value, "a whole number") if _is_integer(value) else "not a whole number"
+        if not _is_integer(value):
+            return "not a whole number"
+        return _outside(INTEGERS[name], value, "a whole number")
     if name in NUMBERS:
-        return _outside(NUMBERS[name], value, "a number") if _is_number(value) else "not a number"
+        if not _is_number(value):
+            return "not a number"
+        return _outside(NUMBERS[name], value, "a number")
     if name in TEXTS and not _is_text(value):
         return "not a text"
     if name in SWITCHES and not isinstance(value, bool):
         return "neither true nor false"
     if name in TABLES:
-        if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
-            return "not a table of tables"
-        # Tables in these tables are not looked into: nothing reads them.
-        flat_tables = ({key: inner for key, inner in table.items() if key not in TABLES} for table in value.values())
-        problems = (problem_of(table) for table in flat_tables)
-        return next((f"in which {problem}" for problem in problems if problem), None)
+        return _problem_of_tables(value)
     if name in SCALES and not (
         isinstance(value, dict) and all(_is_number(each) and each > 0 for each in value.values())
     ):
         return "not a table of numbers above 0"
+    return _problem_of_ids(name, value)
+
+
+def _problem_of_ids(name: str, value: Any) -> str | None:
+    """Returns what is wrong with the value of a field that has ids of tokens. Any other field is right."""
     if name in ONE_TOKEN and not _is_integer(value):
         return "not the id of a token"
     if name in TOKENS and not (_is_integer(value) or _is_integers(value)):
         return "neither the id of a token nor a list of such"
     if name in SEQUENCES and not (isinstance(value, list) and all(each and _is_integers(each) for each in value)):
         return "not a list of lists of ids of tokens"
+    return None
+
+
+def _problem_of_tables(value: Any) -> str | None:
+    """Returns what is wrong with a table of tables of fields."""
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+        return "not a table of tables"
+    for table in value.values():
+        # Tables in these tables are not looked into: nothing reads them.
+        problem = problem_of({name: inner for name, inner in table.items() if name not in TABLES})
+        if problem:
+            return f"in which {problem}"
     return None
 
 
@@ -178,7 +199,7 @@ def _is_integers(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is a text that can be written: JSON can escape halves of surrogate pairs."""
+    """Whether a value is a text that can be written. JSON may have half of a surrogate pair, which cannot."""
     if not isinstance(value, str):
         return False
     try:

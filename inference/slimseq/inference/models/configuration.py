@@ -69,10 +69,12 @@ def read_configuration(folder: Path) -> ModelConfiguration:
     generation = read_generation_config(folder, config)
 
     def special(name: str, fallback: int | None = None) -> int | None:
-        """Returns an id, the first one of a list."""
+        """Returns a special id. If a file names a list of ids, the first one counts."""
         value = generation.get(name)
         if value is None:
-            value = config.get(name, fallback) if name in ("pad_token_id", "eos_token_id") else fallback
+            value = fallback
+            if name in ("pad_token_id", "eos_token_id"):
+                value = config.get(name, fallback)
         if isinstance(value, list):
             return value[0] if value else None
         return value
@@ -89,7 +91,8 @@ def read_configuration(folder: Path) -> ModelConfiguration:
             f"{folder.name}: model_type {config.get('model_type')!r} is not one of {', '.join(FAMILIES)}"
         )
     try:
-        vocabulary, decoder_layers = config["vocab_size"], family.layer_counts(config)[1]
+        vocabulary = config["vocab_size"]
+        _, decoder_layers = family.layer_counts(config)
     except KeyError as error:
         raise InvalidArtifact(f"{folder.name}: config.json says nothing of {error}") from error
     return ModelConfiguration(
@@ -124,10 +127,10 @@ def family_of(folder: Path) -> ModelFamily:
 
 
 def longest_input(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> tuple[int | None, str]:
-    """Returns how many input tokens a model is for, as its files say it, and which of them says so.
+    """Returns how many input tokens a model is made for, by its files, and a reason to show.
 
-    That is the length that its tokenizer names (`model_max_length`), or else the length that a T5 was trained with. It
-    is never more than the model's positions, and None if its files name no length.
+    The number is the length that its tokenizer names (`model_max_length`), or else the length that a T5 was trained
+    with. It is never more than the model's positions, and None if its files name no length.
     """
     family = family_named(config.get("model_type"))
     named = tokenizer_config.get("model_max_length")
@@ -152,19 +155,24 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_generation_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the `generation_config.json` of a model folder likewise; without one it is the configuration's fields."""
+    """Reads the `generation_config.json` of a model folder. Without one, these are the fields of `config`."""
     fields = read_json(folder / GENERATION_CONFIG, dict(config))
     return _checked(folder / GENERATION_CONFIG, fields, config.get("vocab_size"))
 
 
 def _checked(path: Path, fields: dict[str, Any], vocabulary: int | None = None) -> dict[str, Any]:
-    if problem := problem_of(fields, vocabulary):
+    problem = problem_of(fields, vocabulary)
+    if problem:
         raise InvalidArtifact(f"{short_name(path)}: {problem}")
     return without_nulls(fields)
 
 
 def read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Reads one JSON object. Raises InvalidArtifact for something else, and for no file where `missing` is None."""
+    """Reads one JSON object. Returns `missing` if there is no file.
+
+    Raises:
+        InvalidArtifact: the file is no JSON object, or there is no file and `missing` is None.
+    """
     if missing is not None and not path.exists():
         return missing
     try:

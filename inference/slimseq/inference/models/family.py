@@ -20,7 +20,7 @@ from slimseq.models_store.errors import BadSource
 
 
 class Tensors(Protocol):
-    """The tensors of a model, by name: those of its files, or of a model that transformers opened."""
+    """The tensors of a model by name, in its files or in a model that transformers opened."""
 
     def __contains__(self, name: str) -> bool:
         """Whether there is such a tensor."""

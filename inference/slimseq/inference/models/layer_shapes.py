@@ -108,7 +108,7 @@ class LayerShapes:
         own, cross = layer.self_attention, layer.cross_attention
         is_attention = isinstance(own, Attention)
         if is_attention != (shape.heads is not None) or (cross is not None) != (shape.cross_heads is not None):
-            raise BadSource(f"config.json: {place} has not the attentions of {layer.name}")
+            raise BadSource(f"config.json: {place} does not have the attentions of {layer.name}")
         if isinstance(own, Attention) and shape.heads is not None:
             layer = replace(layer, self_attention=self._applied_to_attention(own, shape.heads))
         if cross is not None and shape.cross_heads is not None:

@@ -28,5 +28,5 @@ class M2M100(Bart):
     begins_with_language = True
 
     def sinusoidal_positions(self, positions: int, width: int) -> Floats:
-        """Returns positions from the third on. fairseq leaves out two: that of the padding token and the one before."""
+        """Returns positions from the third on. fairseq leaves out two, up to the position of the padding token."""
         return tensor2tensor_positions(positions + 2, width)[2:]

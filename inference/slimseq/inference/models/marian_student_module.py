@@ -1,9 +1,9 @@
 """The PyTorch module of a Marian student, for the offline side: transformers has none.
 
 Importing it registers the family with transformers, so that `from_pretrained` and `generate` work as for the others.
-Equations are those of Marian's `transformer.h` and of SSRU (Kim et al. 2019, https://aclanthology.org/D19-5632).
+Equations are taken from Marian's `transformer.h` and SSRU (Kim et al. 2019, https://aclanthology.org/D19-5632).
 Generation with this module is slow: each step computes the whole prefix again. The graphs that serving runs keep the
-recurrent state in place of it. Names of modules are those of the tensors in an artifact.
+recurrent state instead. The modules have the names of the tensors in an artifact.
 """
 
 from collections.abc import Iterable
@@ -33,32 +33,41 @@ class MarianStudentConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
 class _AttentionModule(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
-        self.heads, inner = config.attention_heads, config.attention_heads * config.head_width
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(config.d_model, inner) for _ in range(3))
+        self.heads = config.attention_heads
+        inner = config.attention_heads * config.head_width
+        self.q_proj = nn.Linear(config.d_model, inner)
+        self.k_proj = nn.Linear(config.d_model, inner)
+        self.v_proj = nn.Linear(config.d_model, inner)
         self.out_proj = nn.Linear(inner, config.d_model)
 
     def forward(
         self, states: torch.Tensor, others: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Lets `states`, `(rows, length, width)`, attend to `others` where the mask is true; returns weights too."""
-        query, key, value = (
-            projection(read).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, read in ((self.q_proj, states), (self.k_proj, others), (self.v_proj, others))
-        )
+        query = self._split_heads(self.q_proj(states))
+        key = self._split_heads(self.k_proj(others))
+        value = self._split_heads(self.v_proj(others))
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
         return self.out_proj((weights @ value).transpose(1, 2).flatten(2)), weights
+
+    def _split_heads(self, projected: torch.Tensor) -> torch.Tensor:
+        """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`."""
+        return projected.reshape(*projected.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class _CellModule(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.forget, self.input = nn.Linear(width, width), nn.Linear(width, width, bias=False)
+        self.forget = nn.Linear(width, width)
+        self.input = nn.Linear(width, width, bias=False)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Runs the SSRU over `states`, `(rows, length, width)`."""
         forget = torch.sigmoid(self.forget(states))
         change = (1 - forget) * self.input(states)
-        cell_state, cell_states = torch.zeros_like(states[:, 0]), []
+        cell_state = torch.zeros_like(states[:, 0])
+        cell_states = []
         for step in range(states.shape[1]):
             cell_state = forget[:, step] * cell_state + change[:, step]
             cell_states.append(cell_state)
@@ -68,9 +77,11 @@ class _CellModule(nn.Module):
 class _LayerModule(nn.Module):
     def __init__(self, config: Any, inner: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(config.d_model, inner), nn.Linear(inner, config.d_model)
+        self.fc1 = nn.Linear(config.d_model, inner)
+        self.fc2 = nn.Linear(inner, config.d_model)
         self.final_layer_norm = _norm(config)
-        self.activation_fn, self.dropout = nn.ReLU(), nn.Dropout(config.dropout)
+        self.activation_fn = nn.ReLU()
+        self.dropout = nn.Dropout(config.dropout)
 
     def feed_forward(self, states: torch.Tensor) -> torch.Tensor:
         change = self.fc2(self.activation_fn(self.fc1(states)))
@@ -80,7 +91,8 @@ class _LayerModule(nn.Module):
 class _EncoderLayer(_LayerModule):
     def __init__(self, config: Any) -> None:
         super().__init__(config, config.encoder_ffn_dim)
-        self.self_attn, self.self_attn_layer_norm = _AttentionModule(config), _norm(config)
+        self.self_attn = _AttentionModule(config)
+        self.self_attn_layer_norm = _norm(config)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         attended, _ = self.self_attn(states, states, mask)
@@ -90,8 +102,10 @@ class _EncoderLayer(_LayerModule):
 class _DecoderLayer(_LayerModule):
     def __init__(self, config: Any) -> None:
         super().__init__(config, config.decoder_ffn_dim)
-        self.cell, self.cell_norm = _CellModule(config.d_model), _norm(config)
-        self.encoder_attn, self.encoder_attn_layer_norm = _AttentionModule(config), _norm(config)
+        self.cell = _CellModule(config.d_model)
+        self.cell_norm = _norm(config)
+        self.encoder_attn = _AttentionModule(config)
+        self.encoder_attn_layer_norm = _norm(config)
 
     def forward(
         self, states: torch.Tensor, source: torch.Tensor, mask: torch.Tensor
@@ -104,11 +118,13 @@ class _DecoderLayer(_LayerModule):
 class _StackModule(nn.Module):
     def __init__(self, config: Any, layers: Iterable[nn.Module], tokens: int | None) -> None:
         super().__init__()
-        self.layers, self.dropout = nn.ModuleList(layers), nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(layers)
+        self.dropout = nn.Dropout(config.dropout)
         self.embed_tokens = nn.Embedding(tokens, config.d_model) if tokens else None
 
     def embed(self, table: nn.Embedding, ids: torch.Tensor, *, starts_from_zero: bool = False) -> torch.Tensor:
-        width, states = table.embedding_dim, table(ids) * table.embedding_dim**0.5
+        width = table.embedding_dim
+        states = table(ids) * width**0.5
         if starts_from_zero:
             states = torch.cat([torch.zeros_like(states[:, :1]), states[:, 1:]], dim=1)
         return self.dropout(states + _positions(ids.shape[1], width).to(states))  # type: ignore[no-any-return]
@@ -117,7 +133,7 @@ class _StackModule(nn.Module):
 class _Stacks(nn.Module):
     """Both stacks. Their embedding is `shared`, or each has its own.
 
-    The forward pass is that of the encoder alone, since `generate` calls this module for it (`get_encoder`).
+    The forward pass runs the encoder alone, since `generate` calls this module as the encoder (`get_encoder`).
     """
 
     def __init__(self, config: Any) -> None:
@@ -173,9 +189,11 @@ class MarianStudentModel(PreTrainedModel, GenerationMixin):
         assert decoder_input_ids is not None
         if encoder_outputs is None:
             encoder_outputs = self.model(input_ids, attention_mask)
-        source, table = encoder_outputs[0], self.get_input_embeddings()
+        source = encoder_outputs[0]
         mask = _mask(attention_mask, source)
-        states, attentions = self.model.decoder.embed(table, decoder_input_ids, starts_from_zero=True), []
+        table = self.get_input_embeddings()
+        states = self.model.decoder.embed(table, decoder_input_ids, starts_from_zero=True)
+        attentions = []
         for layer in self.model.decoder.layers:
             states, weights = layer(states, source, mask)
             attentions.append(weights)

@@ -5,9 +5,9 @@ for a tensor that it does not find, and drops a tensor that it does not know. So
 file holds apart (https://github.com/huggingface/transformers/issues/45005, 48154). Here each of these is an error that
 names the tensor.
 
-transformers 4 scales a T5's outputs where `tie_word_embeddings` is true. transformers 5 reads that key the same way and
-then calls every T5 tied; where the files hold an output matrix of its own, only the loaded model has it.
-`untie_output` keeps it so.
+transformers 4 scales a T5's outputs where `tie_word_embeddings` is true. transformers 5 reads that key the same way,
+but then calls every T5 tied, even if the files hold a separate output matrix. `untie_output` keeps such a matrix
+separate.
 """
 
 import re
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 INPUT_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 # A file of the library peft, with which transformers loads another model and changes it.
 ADAPTER = "adapter_config.json"
-# How many times as many parameters a model may have as its files hold, positions aside. More means a configuration that
-# is not that of the files. Some more is possible here, and is checked after loading: files may lack a matrix.
+# How many times as many parameters a model may have as its files hold, without positions. With more parameters, the
+# configuration belongs to another model. It need not be 1, since files may leave out a tied matrix.
 MAX_GROWTH = 2
-# Tensors that a model needs not: a version number of fairseq, which old BART files hold, and computed positions, which
-# old M2M100 files hold.
+# Tensors that a model does not need: a version number of fairseq, which old BART files hold, and computed positions,
+# which old M2M100 files hold.
 UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.(version|embed_positions\.weights)")
 POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 
@@ -42,9 +42,9 @@ POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = None) -> "PreTrainedModel":
     """Loads a model for conditional generation from safetensors, on the CPU, in evaluation mode.
 
-    Its weights get the `dtype`, whatever that of the files is. `attention` is an implementation by transformers' name
-    for it; None means the default. A model whose layers have different widths is of a subclass of transformers' class
-    (`slimseq.inference.models.shaped_module`).
+    Its weights get the `dtype`, whatever dtype the files have. `attention` is the name of an implementation in
+    transformers; None means the default. A model whose layers have different widths is of a subclass of transformers'
+    class (`slimseq.inference.models.shaped_module`).
 
     Raises:
         BadSource: transformers cannot load the folder, or a tensor of its files is not in its place afterwards.
@@ -139,8 +139,8 @@ def _checked_class(folder: Path) -> "type[PreTrainedModel]":
         kind = class_for(type(model), config)
         if kind is not type(model):
             model = kind(config)
-    parts = (each for name, each in model.named_parameters() if not POSITIONS.fullmatch(name))
-    expected, held = sum(each.numel() for each in parts), SafetensorsReader(folder).elements
+    expected = sum(each.numel() for name, each in model.named_parameters() if not POSITIONS.fullmatch(name))
+    held = SafetensorsReader(folder).elements
     if expected > MAX_GROWTH * held:
         raise BadSource(
             f"{folder.name}: config.json says a {_kind(model)} of {expected:,} parameters, and the safetensors hold "
@@ -152,11 +152,11 @@ def _checked_class(folder: Path) -> "type[PreTrainedModel]":
 def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any]) -> None:
     """Refuses tensors that transformers missed, did not expect, or found in another shape, by its `info`."""
     family = family_named(model.config.model_type)
-    missing = [
-        name
-        for name in sorted(info["missing_keys"])
-        if name != family.output_bias and not (family.has_sinusoidal_positions and POSITIONS.fullmatch(name))
-    ]
+    # transformers makes these itself.
+    made = {family.output_bias}
+    if family.has_sinusoidal_positions:
+        made |= {name for name in info["missing_keys"] if POSITIONS.fullmatch(name)}
+    missing = sorted(set(info["missing_keys"]) - made)
     if missing:
         raise BadSource(f"{folder.name}: the safetensors hold no {missing[0]}, which a {_kind(model)} needs")
     unexpected = [name for name in sorted(info["unexpected_keys"]) if not UNUSED.fullmatch(name)]
@@ -171,33 +171,34 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     """Checks the token matrices and the output matrix, which files may leave out where they are tied."""
     weights, config = SafetensorsReader(folder), read_config(folder)
     # By a T5's name for a matrix: the name in the files, if they hold it.
-    stored = {
-        name: in_file
-        for name in (*INPUT_TABLES, OUTPUT_TABLE)
-        for in_file in (name, f"model.{name}")
-        if in_file in weights
-    }
-    inputs = [name for name in stored if name != OUTPUT_TABLE]
+    stored: dict[str, str] = {}
+    for name in (*INPUT_TABLES, OUTPUT_TABLE):
+        for name_in_files in (name, f"model.{name}"):
+            if name_in_files in weights:
+                stored[name] = name_in_files
     if _table(model, OUTPUT_TABLE) is None:
         # Each matrix of such a model has one name.
         return
     if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
         raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
     for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
-        # The stored matrices that this one must be equal to.
-        if tie_word_embeddings(config):
-            expected = list(stored)
-        elif name in stored:
-            expected = [name]
-        else:
-            expected = inputs or list(stored)
         found = _table(model, name)
-        for other in expected:
+        for other in _equal_tables(name, list(stored), is_tied=tie_word_embeddings(config)):
             if found is None or not _is_same(found, weights, stored[other]):
                 raise BadSource(
                     f"{folder.name}: {stored[other]} has other values in the safetensors than {name} in the loaded "
                     f"{_kind(model)}; config.json and the tensors disagree about which matrices are tied"
                 )
+
+
+def _equal_tables(name: str, stored: list[str], *, is_tied: bool) -> list[str]:
+    """Returns the stored matrices to which a matrix of the model must be equal. `is_tied`: all are one matrix."""
+    if is_tied:
+        return stored
+    if name in stored:
+        return [name]
+    inputs = [each for each in stored if each != OUTPUT_TABLE]
+    return inputs or stored
 
 
 def _is_same(found: "torch.Tensor", weights: SafetensorsReader, name: str) -> bool:
@@ -208,7 +209,7 @@ def _is_same(found: "torch.Tensor", weights: SafetensorsReader, name: str) -> bo
 
 
 def _refuse_other_scale(folder: Path, model: "PreTrainedModel") -> None:
-    """Refuses a T5 whose outputs the installed transformers scales otherwise than the one that wrote it."""
+    """Refuses a T5 whose outputs the installed transformers scales in another way than the release that wrote it."""
     import transformers
 
     config = read_config(folder)

@@ -1,8 +1,8 @@
 """Lexical shortlists: the target tokens that each source token may be translated to.
 
-A translator with one chooses among the tokens of its own source's shortlist, in place of the whole vocabulary. A file
-has three arrays (NumPy's `.npz`, without pickle): `first`, `counts` and `ids`, as `Shortlist` says. Firefox's
-students come with one from word alignments; `import` reads it.
+A translator with a shortlist chooses only among the target tokens that its source allows, and not in the whole
+vocabulary. A file has three arrays (NumPy's `.npz`, without pickle): `first`, `counts` and `ids`, as `Shortlist` says.
+Firefox's students come with a shortlist made of word alignments; `import` reads it.
 """
 
 from collections.abc import Sequence
@@ -96,6 +96,7 @@ def read_shortlist(folder: Path, sources: int | None, targets: int) -> Shortlist
         shortlist = Shortlist(int(first), np.append(0, counts.cumsum(dtype=np.int64)), ids)
     except Exception as error:  # NumPy, `zipfile` and the decompression raise errors of many classes.
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
-    if problem := shortlist.problem(sources or targets, targets):
+    problem = shortlist.problem(sources or targets, targets)
+    if problem:
         raise InvalidArtifact(f"{short_name(path)} is no shortlist of this model: {problem}")
     return shortlist

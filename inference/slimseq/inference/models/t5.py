@@ -19,7 +19,7 @@ OUTPUT_TABLE = "lm_head.weight"
 def tie_word_embeddings(config: Mapping[str, Any]) -> bool:
     """Returns the switch of this name as transformers 4 means it: a tied T5 scales its outputs too.
 
-    transformers 5 ties every T5, says under a key of its own whether outputs are scaled, and scales those of no mT5.
+    transformers 5 ties every T5, says under a key of its own whether outputs are scaled, and never scales an mT5's.
     """
     if config.get("model_type") == "mt5" and not str(config.get("transformers_version", "4")).startswith("4"):
         return False
@@ -29,7 +29,7 @@ def tie_word_embeddings(config: Mapping[str, Any]) -> bool:
 class T5(ModelFamily):
     """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own.
 
-    If `has_bias_a_layer`, each layer has its own relative position bias; else that of the first serves all.
+    If `has_bias_a_layer`, each layer has its own relative position bias; else the bias of the first layer serves all.
     """
 
     model_type = "t5"

@@ -5,10 +5,10 @@ The library works with token strings, so ids are mapped to strings and back with
 **Search.** Greedy search gives the same tokens as transformers. Beam search ends after a number of finished hypotheses,
 so some outputs differ from those of the other runtimes with a length penalty or a minimum length.
 
-**Callbacks.** A running beam search has none: `is_cancelled` is called before it and `on_token` after it. Greedy search
-has a callback at each step, on a thread of the library. It costs a wait for the interpreter lock, so it is set only if
-the caller has `on_token`; without it, greedy search cannot be cancelled either. Rows are therefore divided among calls
-of a limited size, and a generation can be cancelled between two calls.
+**Callbacks.** A running beam search has no callback: `is_cancelled` is called before the search and `on_token` after
+it. Greedy search has a callback at each step, on a thread of the library. This callback waits for the interpreter lock,
+so it is set only if the caller has `on_token`. Without the callback, a running greedy search cannot be cancelled
+either. Rows are therefore divided among calls of a limited size, and a generation can be cancelled between two calls.
 
 **Padding.** The library pads the rows of one call to the longest. `slimseq.inference.runtimes.separate` says which rows
 may share a call. On CPUs where padding changes sums, all rows of a call must be padded to the same length, which
@@ -29,11 +29,11 @@ Tokens a second on an EPYC with AVX-512, for 99 sentences with greedy search, by
 
 **Seeds.** Each thread of the library has its own random generator and keeps its first seed
 (https://github.com/OpenNMT/CTranslate2/issues/1757). Sampling with a seed therefore opens the model again for each row,
-to get a new thread. It reads files that it keeps open, since the folder may be gone or changed by then.
+to get a new thread. The runtime keeps the model's files open for this, since the folder may be gone or changed by then.
 
-**Log-probabilities.** They are those of the library's scores: tokens that a rule forbids have no probability, which
-makes the others more probable. With a repetition penalty they are unknown, since the library penalizes logits before
-the softmax.
+**Log-probabilities.** They come from the library's scores. In these scores, tokens that a rule forbids have no
+probability, which makes the other tokens more probable. With a repetition penalty, log-probabilities are unknown, since
+the library penalizes logits before the softmax.
 """
 
 import json
@@ -43,7 +43,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from slimseq.inference.decoding.search import finish_reason, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
@@ -71,12 +71,17 @@ VOCABULARY = "shared_vocabulary.json"
 PATIENCE = 3.0
 SEED_BITS = 32
 # The size of a call, which cannot be cancelled: `CALL_ROWS` rows (times beams), if outputs may have up to `CALL_TOKENS`
-# tokens. Where they may have more, rows are fewer, since the time of a row grows with the square of its tokens. On a
-# busy core, `translation/compact` takes 2 s for such a call.
-CALL_ROWS, CALL_TOKENS = 16, 128
+# tokens. If outputs may have more tokens, a call has fewer rows, since the time of a row grows with the square of its
+# tokens. On a busy core, `translation/compact` takes 2 s for such a call.
+CALL_ROWS = 16
+CALL_TOKENS = 128
 
-# The ids of an output that the library found, and the sum of their log-probabilities.
-SearchedOutput = tuple[list[int], float]
+
+class SearchedOutput(NamedTuple):
+    """An output that the library found. `total` is the sum of the log-probabilities of its ids."""
+
+    ids: list[int]
+    total: float
 
 
 class CTranslate2Runtime:
@@ -161,14 +166,15 @@ class CTranslate2Runtime:
         max_length = self._max_search_length(options)
         if max_length == 0:
             # Only the forced end token: there is nothing to search for.
-            outputs: list[list[SearchedOutput]] = [[([], 0.0)]] * len(rows)
+            outputs = [[SearchedOutput([], 0.0)] for _ in rows]
         else:
             outputs = self._search(translator, rows, options, max_length, follower)
         return [self._sequence(row, found, options, follower) for row, found in enumerate(outputs)]
 
     def _max_search_length(self, options: GenerationOptions) -> int:
         """Returns the maximum number of tokens without a forced end token, which is appended after the search."""
-        return options.max_new_tokens - (self._configuration.forced_eos_id is not None)
+        has_forced_end = self._configuration.forced_eos_id is not None
+        return options.max_new_tokens - 1 if has_forced_end else options.max_new_tokens
 
     def _search(
         self,
@@ -214,15 +220,18 @@ class CTranslate2Runtime:
         )
         if follower.error is not None:
             raise follower.error
-        outputs: list[list[SearchedOutput]] = []
-        for result in results[: len(rows)]:
-            outputs.append([])
-            for tokens, score in zip(result.hypotheses, result.scores, strict=True):
-                # A score is the sum of log-probabilities divided by a power of the number of tokens that were searched
-                # for. It is so for greedy search too.
-                searched_tokens = len(tokens) - (first_token is not None)
-                total = score * searched_tokens**options.length_penalty
-                outputs[-1].append(([self._ids[token] for token in tokens], total))
+        prefix_tokens = 0 if first_token is None else 1
+        return [self._searched_outputs(result, prefix_tokens, options) for result in results[: len(rows)]]
+
+    def _searched_outputs(self, result: Any, prefix_tokens: int, options: GenerationOptions) -> list[SearchedOutput]:
+        """Returns the outputs of one row, best first, given the library's result for the row."""
+        outputs = []
+        for tokens, score in zip(result.hypotheses, result.scores, strict=True):
+            # A score is the sum of log-probabilities divided by a power of the number of tokens that were searched
+            # for. It is so for greedy search too.
+            searched_tokens = len(tokens) - prefix_tokens
+            total = score * searched_tokens**options.length_penalty
+            outputs.append(SearchedOutput([self._ids[token] for token in tokens], total))
         return outputs
 
     def _sequence(
@@ -234,24 +243,29 @@ class CTranslate2Runtime:
         callback are reported now; `row` is None for an alternative, which is never reported.
         """
         configuration = self._configuration
-        (ids, total), *others = found
+        best, *others = found
+        ids = best.ids
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
-        if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
+        is_longest = len(ids) == self._max_search_length(options)
+        if configuration.forced_eos_id is not None and is_longest and not has_ended:
             ids = [*ids, configuration.forced_eos_id]
         if row is not None:
             for token in ids[follower.reported[row] :]:
                 follower.report(row, token)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
-        was_cut = reason == "length" and len(ids) < options.max_new_tokens
-        mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
+        is_shorter_than_limit = reason == "length" and len(ids) < options.max_new_tokens
+        if is_shorter_than_limit and follower.was_cancelled:
+            reason = "cancelled"
+        mean = token_mean(best.total, ids) if options.repetition_penalty == 1 else None
         alternatives = tuple(self._sequence(None, [each], options, follower) for each in others)
-        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean, alternatives)
+        return GeneratedSequence(ids, reason, mean, alternatives)
 
 
 def _call_rows(options: GenerationOptions) -> int:
     """Returns how many rows a call may have, see `CALL_ROWS`."""
-    longer_outputs = min(1, CALL_TOKENS / options.max_new_tokens) ** 2
-    return max(1, int(CALL_ROWS / options.num_beams * longer_outputs))
+    # Below 1 if outputs may be longer than `CALL_TOKENS`.
+    share_of_rows = min(1, CALL_TOKENS / options.max_new_tokens) ** 2
+    return max(1, int(CALL_ROWS / options.num_beams * share_of_rows))
 
 
 def _needs_callback(options: GenerationOptions, follower: "_Follower") -> bool:
@@ -278,8 +292,9 @@ class _Follower:
         self.was_cancelled = False
 
     def is_cancelled(self) -> bool:
-        """Calls `is_cancelled` until it returns True."""
-        self.was_cancelled = self.was_cancelled or (self._is_cancelled is not None and self._is_cancelled())
+        """Asks the caller whether the generation is cancelled. The caller is not asked again after it said so."""
+        if not self.was_cancelled and self._is_cancelled is not None:
+            self.was_cancelled = self._is_cancelled()
         return self.was_cancelled
 
     def on_step(self, result: Any) -> bool:

@@ -118,6 +118,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     if inputs.isdisjoint((CACHE_SLOTS, past_state(0))):
         return TracedOnnxRuntime(encoder, decoder, configuration)
     runtime = OnnxRuntime(encoder, decoder, configuration)
-    if shortlist := read_shortlist(folder, configuration.source_vocabulary, configuration.vocabulary):
+    shortlist = read_shortlist(folder, configuration.source_vocabulary, configuration.vocabulary)
+    if shortlist:
         runtime.new_candidates = partial(ShortlistCandidates, shortlist, next(iter(columns), None), configuration)
     return runtime

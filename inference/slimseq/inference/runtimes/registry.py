@@ -37,7 +37,7 @@ class RuntimeKind:
         built_from: the format that `format` can be built from; None if it must be in the artifact.
         builder: builds `format` when an artifact is opened.
         needs_build: says whether `builder` has to.
-        needs_torch: whether a serving install cannot use the runtime, and its threads are those of the whole process.
+        needs_torch: whether a serving install cannot use the runtime. Its threads are then the whole process's.
     """
 
     name: str

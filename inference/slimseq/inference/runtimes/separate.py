@@ -64,8 +64,10 @@ def padded_length(length: int, most: int | None, in_one_order: Sequence[int]) ->
     """
     if length <= max(in_one_order, default=0):
         return length
-    step = max(SHORTEST_STEP, 1 << max(0, length.bit_length() - 3))
-    padded = -(-length // step) * step
+    # The largest power of two that is not above a quarter of the length.
+    quarter = 1 << max(0, length.bit_length() - 3)
+    step = max(SHORTEST_STEP, quarter)
+    padded = (length + step - 1) // step * step
     return padded if most is None else min(padded, most)
 
 

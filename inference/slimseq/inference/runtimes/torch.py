@@ -33,7 +33,7 @@ SAMPLING_OPTIONS = ("temperature", "top_k", "top_p")
 class TorchRuntime:
     """One artifact's transformers model, on the CPU.
 
-    `threads` are those of the whole process; 0 keeps PyTorch's default.
+    `threads` is the number of threads of the whole process; 0 keeps PyTorch's default.
     """
 
     name = "torch"
@@ -42,7 +42,7 @@ class TorchRuntime:
         from transformers import GenerationConfig
 
         self._model: Any = model
-        # With the model's own settings, they would replace what a request leaves out.
+        # The model's own settings would replace what a request leaves out.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._configuration = configuration
         self._threads = threads
@@ -85,7 +85,8 @@ class TorchRuntime:
             was_cancelled = was_cancelled or bool(callbacks.is_cancelled and callbacks.is_cancelled())
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
 
-        with SEED_LOCK if options.do_sample else nullcontext(), torch.inference_mode():
+        lock = SEED_LOCK if options.do_sample else nullcontext()
+        with lock, torch.inference_mode():
             if options.do_sample and options.seed is None:
                 torch.seed()
             elif options.do_sample:
@@ -97,23 +98,26 @@ class TorchRuntime:
                 **self._caches(),
                 stopping_criteria=[stop] if callbacks.is_cancelled else None,
             )
-        sequences: list[GeneratedSequence] = []
+        found = [self._sequence(output, options, was_cancelled=was_cancelled) for output in outputs.tolist()]
         # The outputs of a row follow each other, best first.
-        for place, output in enumerate(outputs.tolist()):
-            # Without the start token.
-            row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
-            reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
-            sequence = GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
-            row, rank = divmod(place, options.num_return_sequences)
-            if rank > 0:
-                sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, sequence))
-                continue
-            sequences.append(sequence)
-            if callbacks.on_token is None:
-                continue
-            for token in row_ids:
-                callbacks.on_token(row, token)
+        count = options.num_return_sequences
+        sequences: list[GeneratedSequence] = []
+        for start in range(0, len(found), count):
+            best, *others = found[start : start + count]
+            sequences.append(replace(best, alternatives=tuple(others)))
+        if callbacks.on_token is not None:
+            for row, sequence in enumerate(sequences):
+                for token in sequence.ids:
+                    callbacks.on_token(row, token)
         return sequences
+
+    def _sequence(self, output: list[int], options: GenerationOptions, *, was_cancelled: bool) -> GeneratedSequence:
+        """Returns the sequence of an output of transformers, which has the start token and may have padding."""
+        ids = self._trim(output[1:], was_cancelled=was_cancelled)
+        reason = finish_reason(ids, options.max_new_tokens, self._configuration)
+        if was_cancelled and reason == "length":
+            reason = "cancelled"
+        return GeneratedSequence(ids, reason)
 
     def _caches(self) -> dict[str, Any]:
         """Returns the argument with empty caches, which grow by layer.
@@ -142,8 +146,9 @@ class TorchRuntime:
         from transformers import GenerationConfig
 
         configuration = self._configuration
+        fields = options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *SAMPLING_OPTIONS})
         return GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *SAMPLING_OPTIONS}),
+            **fields,
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,

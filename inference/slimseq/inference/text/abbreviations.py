@@ -8,7 +8,8 @@ model reads them: "invoice number 12". docs/decisions/031 says where sentences e
 import re
 from collections.abc import Sequence
 
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, replaced
 
 # English abbreviations after which sentencex ends a sentence. Those of the first group never end a sentence. Those of
 # the second group end none before a digit or a small letter.

@@ -18,7 +18,7 @@ _NEAR = 40
 _SIGNS = (".", ",")
 _BEFORE_NUMBERS = frozenset({"no", "nos", "nr", "p", "pp", "art", "fig", "vol", "v"})
 _TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
-# Digits between two separators of thousands, and those of a decimal that a summary may round at most.
+# Digits between two separators of thousands, and the most digits of a decimal that a summary may round.
 _GROUP_DIGITS, _MAX_ROUNDED_DIGITS = 3, 12
 
 
@@ -121,7 +121,7 @@ class _KnownNumbers:
         return number.written[-len(number.groups[1]) - 1] == self._decimal
 
     def _value(self, number: Number) -> tuple[str, ...]:
-        """Returns the groups of a number, those of a decimal without zeros at its end: 5.00 is 5."""
+        """Returns the groups of a number. A decimal is without zeros at its end: 5.00 is 5."""
         if not self._is_decimal(number):
             return number.groups
         whole, fraction = number.groups[0], number.groups[1].rstrip("0")

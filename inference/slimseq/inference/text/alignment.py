@@ -18,7 +18,8 @@ from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import InlineElement
 from slimseq.inference.text.passes import Passes, StagedPasses
 from slimseq.inference.text.sentences import Segment
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, Range
 
 # Stands for the words of an element. Models copy it, or leave it out.
 PLACEHOLDER = "X"
@@ -27,15 +28,20 @@ MIN_CHARACTERS = 20
 
 
 def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[InlineElement[Any]]) -> list[Segment]:
-    """Returns the segments of a text with the parts of its inline elements that are in each."""
-    found, end = [], 0
+    """Returns the segments of a text, each with the parts of the text's inline elements that are in it."""
+    found: list[Segment] = []
+    end = 0
     for segment in segments:
-        # Marks without width were taken out of a segment that is not found. It goes without elements.
         start = text.find(segment.text, end)
         end = max(end, start + len(segment.text))
+        if start < 0:
+            # Marks without width were taken out of this segment. It goes without elements.
+            found.append(segment)
+            continue
         parts = tuple((max(each.start, start) - start, min(each.end, end) - start) for each in elements)
-        is_found = start >= 0 and any(first < last for first, last in parts)
-        found.append(segment._replace(elements=parts) if is_found else segment)
+        if any(first < last for first, last in parts):
+            segment = segment._replace(elements=parts)
+        found.append(segment)
     return found
 
 
@@ -82,7 +88,8 @@ class ScoringPass(Passes):
             forced = generator.force(output.text)
             if forced.ids:
                 texts = [text]
-                for start, end in (elements[index] for index in self._elements):
+                for index in self._elements:
+                    start, end = elements[index]
                     texts.append(text[:start] + PLACEHOLDER + text[end:])
                 self.inputs = [replace(each, output=forced) for each in generator.encode_many(texts)]
         if not self.inputs:
@@ -125,9 +132,9 @@ def _has_translated_words(text: str, element: Range, copied: Sequence[tuple[Prot
 def _scores_of_copied(
     segment: Segment, scores: Sequence[Score], copied: Sequence[tuple[ProtectedSpan, int]]
 ) -> Iterator[Score]:
-    """Yields scores of copied words, which replace those of the model.
+    """Yields scores of copied words, which replace the model's scores.
 
-    A copied word has the largest score for the element that it was in, and 0 for the others. Later scores win.
+    A copied word has the largest score for the element that it was in, and 0 for all other elements. Later scores win.
     """
     for index, (start, end) in enumerate(segment.elements):
         largest = max((score.value for score in scores if score.element == index), default=0.0)

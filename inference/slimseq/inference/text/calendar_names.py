@@ -17,9 +17,10 @@ from slimseq.inference.text.names import WITHOUT_CASES
 from slimseq.inference.text.numbers import find_matches
 
 MONTHS = 12
-# Letters of an abbreviation, unless CLDR has a shorter one, and of a name that is a part of a compound: `Mai` is not in
-# `Maibaum`.
-MIN_ABBREVIATION, MIN_PART = 3, 4
+# The fewest letters of an abbreviation, unless CLDR has a shorter one.
+MIN_ABBREVIATION = 3
+# The fewest letters of a name that is found as a part of a compound: `Mai` is not found in `Maibaum`.
+MIN_PART = 4
 # The first or last letters of a word, by which the names that the word may have are looked up: as many as an
 # abbreviation has.
 _KEY_LETTERS = MIN_ABBREVIATION
@@ -41,7 +42,8 @@ _DATE = re.compile(
 )
 _DIGITS = re.compile(r"\d{1,4}")
 # The words and numbers just before and after a name. All words that stand before a date are short.
-_WORD_BEFORE, _NUMBER_BEFORE = re.compile(r"([^\W\d_]{1,10})[\s-]{1,3}\Z"), re.compile(r"\d(?:st|nd|rd|th)?,?\s\Z")
+_WORD_BEFORE = re.compile(r"([^\W\d_]{1,10})[\s-]{1,3}\Z")
+_NUMBER_BEFORE = re.compile(r"\d(?:st|nd|rd|th)?,?\s\Z")
 _NUMBER_AFTER = re.compile(r"\.?,?\s\d")
 # Characters before a name that are searched for these.
 _NEAR = 14
@@ -127,7 +129,7 @@ def added_calendar_names(source: str, output: str, language: str) -> list[str]:
 
 @cache
 def find_calendar_names(language: str) -> CalendarNames | None:
-    """Returns the names of a language. None: the endings of names change in it, so that a source may hide them."""
+    """Returns the names of a language. None: names have endings in this language, so that they may not be found."""
     if language not in WITHOUT_CASES:
         return None
     locale = Locale.parse(language)

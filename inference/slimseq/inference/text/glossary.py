@@ -16,7 +16,8 @@ from unicodedata import category
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.formats.tags import ATOMS
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, window_end
 
 # Limits of the terms of a request, and of a file.
 MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
@@ -40,7 +41,7 @@ _WORD = re.compile(
 )
 # Tags, control characters, and the characters that stand for code in a text.
 _MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")
-# Endings of the plural, each with that of the singular.
+# Endings of the plural, each with the ending of the singular after a colon.
 _PLURALS = {
     "en": "ies:y ses:s xes:x zes:z ches:ch shes:sh oes:o s:",
     "de": "en: er: n: e: s:",
@@ -101,7 +102,7 @@ class Glossary:
     ) -> ProtectedSpan | None:
         """Returns the longest term that begins with a word of a text.
 
-        `starts` and `ends` are the places of all words of the text, `index` is that of the word.
+        `starts` and `ends` have the places of all words of the text. `index` is the number of the word.
         """
         start = starts[index]
         first_word = text[start : ends[index]].casefold()
@@ -183,7 +184,7 @@ def read_glossaries(glossary: Glossary | Mapping[str, str] | None, keep: Sequenc
 
 
 def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iterator[ProtectedSpan]:
-    """Yields the terms in a text: at each place the longest, of equal ones that of the first glossary."""
+    """Yields the terms in a text: at each place the longest one. The first glossary wins among equal ones."""
     # Not lists of numbers: to free a million of them would hold the interpreter.
     starts, ends = array("q"), array("q")
     place = 0

@@ -18,7 +18,7 @@ _UNWANTED = ("deprecated", "superseded")
 
 
 def read_glossary_file(path: Path) -> Glossary:
-    """Reads a file, `NAME.csv` or `NAME.tbx`. The language that comes first in a TBX file is that of the sources.
+    """Reads a file, `NAME.csv` or `NAME.tbx`. The first language of a TBX file is the source language.
 
     Raises:
         InvalidPrompt: the file is not a glossary, is too large, or contradicts itself.

@@ -1,8 +1,9 @@
 """Puts the targets of a glossary's terms into the translation of a sentence.
 
 The sentence is translated as it is. If the translation lacks the target of a term, the target takes the place of the
-words that depend on the term. These words are found as those of an inline element are (`alignment`). All other words
-stay. Where it is not sure which words these are, the sentence is translated again with its terms as protected spans.
+words that depend on the term. These words are found in the same way as the words of an inline element (`alignment`).
+All other words stay. If it is not sure which words these are, the sentence is translated again with its terms as
+protected spans.
 docs/decisions/038 has what was measured.
 """
 
@@ -20,7 +21,8 @@ from slimseq.inference.text.alignment import ScoringPass
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import SentencePasses, StagedPasses
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps, replaced
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, overlaps, replaced
 
 # Terms of a sentence whose words are looked for in its translation. If more targets are missing, terms are protected.
 MAX_TERMS = 8
@@ -28,9 +30,10 @@ MAX_TERMS = 8
 ELEMENTS_OF_TERM = 3
 # Characters of a sentence that is scored. A longer one has code or a URL that is longer than what models read.
 MAX_CHARACTERS = 2000
-# A word of the translation may be a compound of the term and of the word beside it, such as `Hausschlüssel`. Then it
-# depends on that word too: at least by the first share of how it depends on the term, and at least by the second share
-# of how the word that depends most on that word does. Nouns depend less on articles.
+# A word of the translation may be a compound of the term and of the neighbour of the term, such as `Hausschlüssel`. It
+# is one if it depends on the neighbour too. This dependence is at least the first share of its dependence on the term,
+# and at least the second share of the largest dependence of any word on the neighbour. Both were measured: a noun
+# depends less on an article.
 MIN_SHARED, MIN_OF_MOST = 0.4, 0.8
 # The scores of words with fewer letters count less: they are rarely nouns.
 USUAL_LETTERS = 4
@@ -52,7 +55,8 @@ class InsertionPasses(StagedPasses):
         self._others = [span for span in spans if span.kind is not SpanKind.TERM]
         self._with_terms_protected = partial(SentencePasses, text, spans, source, target)
         self._generator = generator
-        # The translation and its alternatives: those to look at, and those that have all targets.
+        # Of the translation and its alternatives, the outputs that are not checked yet, and the outputs with all
+        # targets.
         self._to_check: list[TextOutput] = []
         self._with_targets: list[TextOutput] = []
         self._run(SentencePasses(text, self._others, source, target), self._translated)
@@ -119,7 +123,9 @@ def find_targets(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | No
     """Returns where the target of each term is in a translation, as whole words, each at another place."""
     found: list[Range | None] = [None] * len(terms)
     # A long target may contain a short one.
-    for index in sorted(range(len(terms)), key=lambda index: -len(terms[index].target)):
+    longest_first = sorted(range(len(terms)), key=lambda index: -len(terms[index].target))
+    for index in longest_first:
+        # As whole words.
         for match in re.finditer(rf"(?<!{_LETTER}){re.escape(terms[index].target)}(?!{_LETTER})", output):
             if found[index] is None and not overlaps(match.span(), [place for place in found if place]):
                 found[index] = match.span()
@@ -141,8 +147,8 @@ def put_targets(
     places = [*taken, *((span.start, span.end) for span in find_spans(output, ""))]
     words = [match.span() for match in _WORD.finditer(output)]
     changes: list[tuple[int, int, str]] = []
-    for term, (own, *beside) in zip(terms, gains, strict=True):
-        place = _words_of(term, words, own, beside, places)
+    for term, (own, *neighbours) in zip(terms, gains, strict=True):
+        place = _words_of(term, words, own, neighbours, places)
         if place is None:
             return None
         places.append(place)
@@ -154,19 +160,20 @@ def _words_of(
     term: ProtectedSpan,
     words: Sequence[Range],
     own: NDArray[np.float64],
-    beside: Sequence[NDArray[np.float64]],
+    neighbours: Sequence[NDArray[np.float64]],
     taken: Sequence[Range],
 ) -> Range | None:
-    """Returns which words of a translation are those of a term, given the gains of its characters.
+    """Returns which words of a translation belong to a term.
 
-    Returns None if no word is, or if one is a compound of the term and of a word beside it.
+    `own` and `neighbours` have for each character of the translation how much it depends on the term, and on the words
+    beside the term. Returns None if no word belongs to the term, or if it is a compound of the term and a neighbour.
     """
     gains = [-math.inf if overlaps(word, taken) else _gain(own, word) for word in words]
     largest = max(gains, default=0.0)
     if largest <= 0:
         return None
     first = last = gains.index(largest)
-    for each in beside:
+    for each in neighbours:
         shared = [_gain(each, word) for word in words]
         if shared[first] > max(MIN_SHARED * largest, MIN_OF_MOST * max(shared)):
             return None

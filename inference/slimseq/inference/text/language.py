@@ -21,7 +21,7 @@ from slimseq.models_store.manifest import Manifest, Task
 # Members of a macrolanguage that have a two-letter code of their own.
 _MEMBERS = {"no": frozenset({"nob", "nno"})}
 MIN_LETTERS = 60
-# A text is looked at in so many places, and at so many characters there at most.
+# A text is looked at in so many places, and at so many characters in each place at most.
 PLACES, MAX_PLACE_CHARACTERS = 3, 400
 # The least confidence of the detector in a foreign language. It goes up to 1.
 SURE = 0.9
@@ -47,7 +47,7 @@ def language_name(code: str) -> str:
 
 
 def detector_codes(codes: Collection[str]) -> frozenset[str]:
-    """Returns the three-letter codes of languages, those of their most spoken members included."""
+    """Returns the three-letter codes of languages, and of their most spoken members."""
     return frozenset().union(*map(_detector_codes, codes))
 
 
@@ -58,7 +58,7 @@ def _detector_codes(code: str) -> frozenset[str]:
 
 
 def short_code(code: str) -> str:
-    """Returns the two-letter code of a three-letter one, that of its macrolanguage if it has none of its own."""
+    """Returns the two-letter code for a three-letter code. A language without one gets that of its macrolanguage."""
     return str(get_global("language_aliases").get(code, code))
 
 
@@ -72,15 +72,20 @@ def _plain(code: str) -> str:
 
 
 def find_language(name: str, codes: Mapping[str, str]) -> str | None:
-    """Returns the code of a language among some, each with a token, by the code, the token, or another code of it.
+    """Returns the code of a language by this code, by its token, or by another code of it. None if it is unknown.
 
-    A region or script that none has is left out: `de` for `de-AT`.
+    `codes` has the known languages with their tokens. A region or script that none of them has is left out: `de` for
+    `de-AT`.
     """
+    # Later ones win: short codes, of which the first language has each, then tokens, then the codes themselves.
     known = {_plain(short_code(code)): code for code in reversed(list(codes))}
-    known |= {_plain(token): code for code, token in codes.items()} | {_plain(code): code for code in codes}
-    own, _, variety = _plain(name).partition("_")
-    names = (_plain(name), f"{short_code(own)}_{variety}", own, short_code(own))
-    return next((known[each] for each in names if each in known), None)
+    known |= {_plain(token): code for code, token in codes.items()}
+    known |= {_plain(code): code for code in codes}
+    base, _, variety = _plain(name).partition("_")
+    for each in (_plain(name), f"{short_code(base)}_{variety}", base, short_code(base)):
+        if each in known:
+            return known[each]
+    return None
 
 
 def find_pair(manifest: Manifest, source: str | None, target: str | None) -> list[str | None]:
@@ -122,10 +127,14 @@ def choose_languages(generator: TextGenerator, source: str | None, target: str |
     pair = find_pair(manifest, source, target)
     sides = ("source", source, manifest.sources), ("target", target, manifest.targets)
     for code, (side, name, codes) in zip(pair, sides, strict=True):
-        if code is None:
-            many, one = f"whose {side}s are {', '.join(codes)}", f"which translates {' to '.join(manifest.languages)}"
-            artifact = f"{manifest.task}/{manifest.variant}, {many if len(codes) > 1 else one}"
-            raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {artifact}")
+        if code is not None:
+            continue
+        if len(codes) > 1:
+            supported = f"whose {side}s are {', '.join(codes)}"
+        else:
+            supported = f"which translates {' to '.join(manifest.languages)}"
+        artifact = f"{manifest.task}/{manifest.variant}, {supported}"
+        raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {artifact}")
     chosen = [code for code in pair if code]
     if len(set(chosen)) == 1:
         raise UnsupportedLanguages(f"source and target are both {chosen[0]}")

@@ -1,9 +1,9 @@
 """How a span reads in the target language, and by what it is recognized in a translation.
 
-Numbers, amounts, dates and times are read in the notation of the source and written in that of the target, as
-`notation` knows them: a span is first written as English does, and then as the target language does. Only what is
-surely right is changed: a date such as 03/05/2024, a version and a plain decimal after a name stay as they are.
-`masking` puts the renderings into a translation, and looks for those that a model has copied.
+Numbers, amounts, dates and times are read in the notation of the source language and written in the notation of the
+target language (see `notation`). A span is first written as in English, and then as in the target language. Only what
+is surely right is changed: a date such as 03/05/2024, a version and a plain decimal after a name stay as they are.
+`masking` puts the renderings into a translation, and looks for spans that a model has copied.
 """
 
 import re
@@ -12,10 +12,24 @@ from dataclasses import dataclass, replace
 
 from slimseq.inference.text.notation import CURRENCY_CODE, CURRENCY_SIGN, UNITS, Notation, find_notation
 from slimseq.inference.text.numbers import HALF_A_DAY, NUMERAL, SPACES, typed, with_plain_spaces
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+EXACT = frozenset(
+    {
+        SpanKind.KEPT,
+        SpanKind.TERM,
+        SpanKind.WORD,
+        SpanKind.CODE,
+        SpanKind.TAG,
+        SpanKind.URL,
+        SpanKind.EMAIL,
+        SpanKind.PHONE,
+        SpanKind.PRIMES,
+        SpanKind.SYMBOL,
+    }
+)
 # Digits in a row that models copy. They rarely copy more.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
@@ -49,6 +63,8 @@ _NAME_BEFORE = re.compile(
 )
 # The possessive after a name in English. Germanic languages write it without an apostrophe, as in `Müllers Auto`.
 POSSESSIVE = re.compile(r"['\u2019]s(?!\w)")
+# Characters after a span that are searched for the possessive.
+POSSESSIVE_CHARACTERS = 3
 _GERMANIC = frozenset({"da", "de", "nb", "nl", "nn", "no", "sv"})
 _MINUS = "-\u2212"
 _SIGNS = f"+{_MINUS}"
@@ -109,10 +125,11 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "", afte
     if source_notation is None or target_notation is None:
         return _keep_all(span.text)
     if not all(map(source_notation.numeral.fullmatch, numerals)):
-        # Such as a date, whose dots are no separators.
+        # The dots of a date, for example, are no separators of a number.
         return _keep_all(span.text)
     if span.kind is SpanKind.IDENTIFIER:
         return replace(_keep_all(span.text), words=((span.text.lower(),),))
+
     in_english = _NUMERAL.sub(lambda match: source_notation.in_english(match[0]), span.text)
     span = span._replace(text=typed(in_english, is_spaced=source_notation.is_spaced))
     month = _MONTH.search(span.text)
@@ -125,10 +142,12 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "", afte
 
 def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
     """Returns how the spans of a text read in the target language."""
-    return [
-        render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start], text[each.end : each.end + 3])
-        for each in spans
-    ]
+    renderings = []
+    for span in spans:
+        before = text[max(span.start - WORD_BEFORE, 0) : span.start]
+        after = text[span.end : span.end + POSSESSIVE_CHARACTERS]
+        renderings.append(render(span, source, target, before, after))
+    return renderings
 
 
 def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> str:
@@ -160,7 +179,7 @@ def put_signs(output: str, renderings: Sequence[Rendering]) -> str:
 
 
 def _keep(numeral: str) -> Numeral:
-    """Returns a numeral that stays as it is. An output may have its separators in another way."""
+    """Returns a numeral that stays as it is. An output may have other separators."""
     plain = typed(numeral)
     swapped = plain.translate(str.maketrans(",.", ".,"))
     forms = {numeral, with_plain_spaces(numeral), plain, swapped, _COMMA_OF_THOUSANDS.sub("", plain)}
@@ -168,11 +187,16 @@ def _keep(numeral: str) -> Numeral:
 
 
 def _keep_all(text: str) -> Rendering:
-    return Rendering(text, tuple(_keep(text[slice(*match.span())]) for match in _NUMERAL.finditer(typed(text))))
+    # `typed` keeps the length of a text, so that its numerals are at the same places.
+    places = [match.span() for match in _NUMERAL.finditer(typed(text))]
+    return Rendering(text, tuple(_keep(text[start:end]) for start, end in places))
 
 
 def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
-    """Returns an English numeral in the target language. `is_measure`: a dot in it is surely a decimal point."""
+    """Returns an English numeral in the target language. `is_measure`: a dot in it is surely a decimal point.
+
+    If this is not sure, a numeral with a dot stays as it is, and an output may have both forms.
+    """
     localized = notation.number(numeral)
     if _GROUPED.fullmatch(numeral):
         return Numeral(localized, notation.forms(numeral))
@@ -180,8 +204,9 @@ def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
         if is_measure:
             return Numeral(localized, frozenset({localized}))
         return Numeral(numeral, frozenset({localized, numeral}))
-    if numeral.isdecimal() and len(numeral) > 4:
-        # Shorter ones may be years. A model may add separators of thousands.
+    may_be_year = len(numeral) <= 4
+    if numeral.isdecimal() and not may_be_year:
+        # A model may add separators of thousands.
         return Numeral(numeral, notation.forms(f"{int(numeral):,}"))
     return Numeral(numeral, frozenset({numeral}))
 
@@ -192,27 +217,37 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
     scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
     is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
     is_sure = is_sure or is_measure or (len(found) == 1 and not _NAME_BEFORE.search(before))
-    text, words, copied = span.text, [], ""
+    text = span.text
+    words: list[tuple[str, ...]] = []
+    copied = ""
+
+    # The number and its scale, such as 3.2 billion, in the target language.
+    power = 0
     if scale is not None:
         power = _POWERS[scale[1].lower()]
         value, word = notation.scaled(found[0], power)
         text = f"{text[: scale.start()].replace(found[0], value)}{word}{text[scale.end() :]}"
         found = [value]
-        words += [notation.scale_words[power]] if word else []
+        if word:
+            words.append(notation.scale_words[power])
     numerals = [_localize(each, notation, is_measure=is_measure) for each in found]
     text = _NUMERAL.sub(lambda match: _localize(match[0], notation, is_measure=is_sure).localized, text)
-    if scale is not None and power == _POWERS["thousand"]:
+    if power == _POWERS["thousand"]:
         # A model may write 3,000 for 3 thousand.
         numerals = [replace(each, forms=each.forms | notation.forms(f"{found[0]},000")) for each in numerals]
+
+    # What stands before and after the number.
     if text[0] in _MINUS:
         # The minus may be a sign, a word or a dash.
-        words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
+        signed = [f"{minus}{numerals[0].localized}" for minus in _MINUS]
+        words.append((*signed, "minus", "\u2013"))
     money = _MONEY.search(text) if span.kind is SpanKind.AMOUNT else None
     if money:
         text, copied = _place_currency(text, money, notation)
         words.append(notation.currency_names(money[0]))
     elif span.kind is SpanKind.QUANTITY:
-        unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)
+        _, _, after_number = span.text.rpartition(found[-1])
+        unit = after_number.strip(SPACES)
         units = (unit.lower(), *notation.unit_words(UNITS.get(unit)))
         numerals = [replace(each, unit=unit, units=units) for each in numerals]
     elif span.kind is SpanKind.PERCENT:
@@ -225,13 +260,15 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
 
 def _place_currency(text: str, money: re.Match[str], notation: Notation) -> tuple[str, str]:
     """Returns an amount with its currency where the language writes it, and how a model may copy it from English."""
-    is_word = money[0].isalpha()
+    currency = money[0]
+    is_code = currency.isalpha()
     amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
     sign = text[0] if text[0] in _SIGNS else ""
     if notation.has_currency_after:
-        return f"{sign}{amount} {money[0]}", "" if is_word else money[0] + amount
-    space = " " if is_word else notation.currency_space
-    return f"{sign}{money[0]}{space}{amount}", ""
+        copied = "" if is_code else currency + amount
+        return f"{sign}{amount} {currency}", copied
+    space = " " if is_code else notation.currency_space
+    return f"{sign}{currency}{space}{amount}", ""
 
 
 def _render_date(text: str, month: str, notation: Notation) -> Rendering:
@@ -251,38 +288,56 @@ def _render_date(text: str, month: str, notation: Notation) -> Rendering:
 def _render_time(text: str, notation: Notation) -> Rendering:
     """Returns a time of day, or two such as "5 to 7 p.m.", in the target language, such as "15:30 Uhr"."""
     clocks = list(_CLOCK.finditer(text))
-    # "a" or "p", of a time of twelve hours.
-    half_of_day = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
+    first_clock, last_clock = clocks[0], clocks[-1]
+    # The "a" or "p" of "a.m." or "p.m.", or nothing after a time of 24 hours.
+    half_of_day = text[last_clock.end() :].strip(f"{SPACES}.").lower()[:1]
     if not half_of_day:
-        written = text.replace("h", notation.hour_separator or ":")
-        forms = {written, written.replace(":", ".")} if text.count(":") < 2 else {text}
-        if notation.hour_separator is None:
-            # The target language counts twelve hours: 15:30 may be 3:30 p.m.
-            hour = clocks[0][1]
-            forms.add(f"{int(hour) % HALF_A_DAY or HALF_A_DAY}{written[len(hour) :]}")
-        return Rendering(written, (Numeral(written, frozenset(forms)),))
+        return _render_24_hours(text, first_clock, notation)
     if notation.hour_separator is None or not all(1 <= int(clock[1]) <= HALF_A_DAY for clock in clocks):
         return _keep_all(text)
-    numerals = [_render_clock(clocks[-1], notation, is_afternoon=half_of_day == "p")]
-    after = notation.after_minute if clocks[-1][2] or not notation.after_hour else notation.after_hour
+    last = _render_clock(last_clock, notation, is_afternoon=half_of_day == "p")
+    is_full_hour = last_clock[2] is None
+    after = notation.after_hour if is_full_hour and notation.after_hour else notation.after_minute
     if len(clocks) == 1:
-        return Rendering(numerals[0].localized + after, tuple(numerals))
-    # Hours and minutes since midnight or noon. Both times are in the same half of the day if the first one is less. So
-    # 9 to 5 p.m. begins in the morning.
-    first, last = ((int(clock[1]) % HALF_A_DAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
-    is_afternoon = (half_of_day == "p") is (first < last)
-    numerals.insert(0, _render_clock(clocks[0], notation, is_afternoon=is_afternoon))
-    between = with_plain_spaces(text[clocks[0].end() : clocks[-1].start()])
+        return Rendering(last.localized + after, (last,))
+
+    # Both are in the same half of the day if the first one is earlier in it. So 9 to 5 p.m. begins in the morning.
+    is_same_half = _time_of_half_day(first_clock) < _time_of_half_day(last_clock)
+    is_first_afternoon = (half_of_day == "p") is is_same_half
+    first = _render_clock(first_clock, notation, is_afternoon=is_first_afternoon)
+    between = with_plain_spaces(text[first_clock.end() : last_clock.start()])
     between = {" to ": "\u2013", " until ": "\u2013", " and ": notation.both}.get(between, between)
-    return Rendering(f"{numerals[0].localized}{between}{numerals[1].localized}{after}", tuple(numerals))
+    return Rendering(f"{first.localized}{between}{last.localized}{after}", (first, last))
+
+
+def _render_24_hours(text: str, clock: re.Match[str], notation: Notation) -> Rendering:
+    """Returns a time such as 15:30 or 15h30 in the target language."""
+    written = text.replace("h", notation.hour_separator or ":")
+    has_seconds = text.count(":") > 1
+    forms = {text} if has_seconds else {written, written.replace(":", ".")}
+    if notation.hour_separator is None:
+        # The target language counts twelve hours: 15:30 may be 3:30 p.m.
+        hour = clock[1]
+        forms.add(f"{int(hour) % HALF_A_DAY or HALF_A_DAY}{written[len(hour) :]}")
+    return Rendering(written, (Numeral(written, frozenset(forms)),))
+
+
+def _time_of_half_day(clock: re.Match[str]) -> tuple[int, str]:
+    """Returns the hours and minutes since midnight or noon."""
+    return int(clock[1]) % HALF_A_DAY, clock[2] or "00"
 
 
 def _render_clock(clock: re.Match[str], notation: Notation, *, is_afternoon: bool) -> Numeral:
     """Returns a time of the twelve-hour clock as one of 24 hours, without a word after it."""
-    hour, minute = str(int(clock[1]) % HALF_A_DAY + HALF_A_DAY * is_afternoon), clock[2]
+    hours_since_midnight = int(clock[1]) % HALF_A_DAY
+    if is_afternoon:
+        hours_since_midnight += HALF_A_DAY
+    hour = str(hours_since_midnight)
+    hours = {hour, hour.zfill(2)}
+    minute = clock[2]
     if minute is None and notation.after_hour:
-        return Numeral(hour, frozenset({hour, hour.zfill(2)}))
-    forms = {f"{each}{between}{minute or '00'}" for each in (hour, hour.zfill(2)) for between in ":.h"}
+        return Numeral(hour, frozenset(hours))
+    forms = {f"{each}{separator}{minute or '00'}" for each in hours for separator in ":.h"}
     if minute is None:
-        forms |= {hour, hour.zfill(2)}
+        forms |= hours
     return Numeral(f"{hour}{notation.hour_separator}{minute or '00'}", frozenset(forms))

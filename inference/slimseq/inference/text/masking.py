@@ -16,9 +16,10 @@ from slimseq.inference.text.spans import ProtectedSpan, Range, overlaps, replace
 _WORD_CHARACTERS = re.compile(r"\w+")
 # Characters after a number that are searched for its unit. The longest unit has fewer.
 UNIT_CHARACTERS = 24
-# An inflected unit has at most so many letters more than the unit. Units with fewer letters than the second number are
-# found only as they are, neither inflected nor cut.
-MAX_ENDING, MIN_INFLECTED = 2, 4
+# An inflected unit has at most so many letters more than the unit.
+MAX_ENDING = 2
+# Units with fewer letters are found only as they are, neither inflected nor cut.
+MIN_INFLECTED = 4
 # The word at the end of a text.
 _LAST_WORD = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
@@ -47,9 +48,9 @@ class Masked:
     def restored(self, output: str) -> tuple[str, list[int]]:
         """Returns a translation with the spans in place of their placeholders.
 
-        The numbers are those of the spans whose placeholder is not in the translation exactly once.
+        The numbers say which placeholders are not in the translation exactly once.
         """
-        # By the place in the translation.
+        # The placeholders by their place in the translation.
         found: dict[int, Placeholder] = {}
         lost: list[int] = []
         for index, placeholder in enumerate(self.placeholders):
@@ -89,7 +90,8 @@ class ProtectedSentence:
     def masked(self, chosen: Sequence[int], names: Sequence[str]) -> Masked | None:
         """Returns the sentence with placeholders for the chosen spans.
 
-        `names` are the placeholders to take. Returns None if too few of them are not words of the sentence.
+        `chosen` are indices of `spans`. `names` are the placeholders to take. Returns None if too many of the names are
+        words of the sentence.
         """
         if not chosen:
             return Masked(self.text, ())
@@ -121,7 +123,10 @@ class ProtectedSentence:
         return found | {word.lower() for word in _WORD_CHARACTERS.findall(self.text[start:])}
 
     def restored(self, chosen: Sequence[int], masked: Masked, output: str) -> tuple[str, set[int]]:
-        """Returns the text of an output with its spans, and the places of the spans that are not in it."""
+        """Returns the text of an output with its spans, and the indices of the spans that are not in it.
+
+        `chosen` are the indices of the spans that have a placeholder in `masked`.
+        """
         unmasked = [index for index in range(len(self.spans)) if index not in chosen]
         renderings = [self.renderings[index] for index in unmasked]
         checked = check(output, renderings)
@@ -146,14 +151,15 @@ class CheckedOutput:
     """A translation, and what it has of the spans of its sentence."""
 
     text: str
-    # Places of the renderings that have a numeral or a word which is not there.
+    # Indices of the renderings that have a numeral or a word which the translation has not.
     missing: frozenset[int]
-    # The numerals that are not there, in reading order.
+    # The numerals that the translation has not, in reading order.
     absent: tuple[Numeral, ...]
     # Ranges of the numbers in the translation that belong to no span.
     extra: tuple[Range, ...]
+    # Whether the translation has the words of all renderings.
     has_words: bool
-    # Where numbers of the spans begin that have no space after a word.
+    # Where numbers of the spans begin that have no space between a word and the number.
     joined: tuple[int, ...]
 
     def add_spaces(self, source: str) -> str:
@@ -169,9 +175,9 @@ class CheckedOutput:
         return replaced(self.text, changes)
 
     def repair(self) -> str | None:
-        """Returns the translation with its wrong numbers replaced by those that are not there, in the same order.
+        """Returns the translation with its wrong numbers replaced by the absent numerals, in the same order.
 
-        Returns None if that is not sure: words are not there either, or there are not as many wrong numbers.
+        Returns None if it is not sure which number is which: words are missing too, or the counts differ.
         """
         absent = self.absent
         wrong = {self.text[start:end] for start, end in self.extra}
@@ -187,7 +193,7 @@ class CheckedOutput:
                 written = f" {written}"
             if numeral.units and not _is_followed(self.text, end, numeral.units):
                 written = f"{written} {numeral.unit}"
-            # The numeral has all of the time, such as 15:30.
+            # A numeral such as 15:30 is the whole time, so that a copied "p.m." is taken out.
             half_of_day = _HALF_OF_DAY.match(self.text, end)
             changes.append((begin, half_of_day.end() if half_of_day else end, written))
         return replaced(self.text, changes)
@@ -196,13 +202,13 @@ class CheckedOutput:
 def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
     """Looks for the numerals and the words of spans, in reading order, in a translation."""
     numerals: list[Numeral] = []
-    # By the place of a numeral, the place of its rendering.
+    # For each numeral, the index of its rendering.
     owners: list[int] = []
     for index, rendering in enumerate(renderings):
         for numeral in rendering.numerals:
             numerals.append(numeral)
             owners.append(index)
-    # Where the translation has numerals and names of spans. Each belongs to one span only.
+    # Where the translation has numerals and names of spans. Each place belongs to one span only.
     taken: list[Range] = []
     absent = [place for place in _longest_first(numerals) if not _take_number(numerals[place], output, taken)]
     lowered = output.lower()
@@ -224,7 +230,7 @@ def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
 
 
 def _longest_first(numerals: Sequence[Numeral]) -> list[int]:
-    """Returns the places of numerals, those with a long form first: it may contain a short one."""
+    """Returns the indices of numerals. Long ones come first, since a long one may contain a short one."""
     return sorted(range(len(numerals)), key=lambda place: -max(map(len, numerals[place].forms)))
 
 
@@ -267,7 +273,7 @@ def _take_name(rendering: Rendering, output: str, taken: list[Range]) -> bool:
 
 
 def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
-    """Whether one of the units is after a place, as a word, which may be inflected, or cut as `Kilo` is."""
+    """Whether one of the units is after a place. The word there may be inflected, or cut as `Kilo` is."""
     rest = text[end : end + UNIT_CHARACTERS].lstrip(f"{SPACES}-").lower()
     match = _WORD.match(rest)
     word = match[0] if match else ""

@@ -22,7 +22,8 @@ from babel.core import get_global
 from slimseq.inference.alphabet import Alphabet
 from slimseq.inference.text.glossary import COMBINING
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, window_end
 
 # Thai, Lao, Burmese and Khmer, and the scripts of Chinese and Japanese have no spaces between words. Only the letters
 # that a model cannot write are protected in them.
@@ -39,12 +40,14 @@ MAX_WORD_CHARACTERS = 100
 # Characters of a part before an apostrophe that belongs to a name, as in O'Brien and d'Étretat, at most. The part after
 # it has more than one character, since the `s` of a possessive does not belong to the name.
 MAX_ELISION = 2
-# Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
+# Languages that write names in one form. Other languages put endings after names, and a name would seem to be lost.
 WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
 
-# A misspelled name is a word of the output with the ASCII letters of the name, and at most so many characters for each
-# of its other letters. With fewer ASCII letters it may be any word.
-MAX_FOR_A_LETTER, MIN_ASCII_LETTERS = 2, 3
+# A misspelled name is a word of the output with the ASCII letters of the name, and at most so many characters in place
+# of each other letter.
+MAX_FOR_A_LETTER = 2
+# With fewer ASCII letters, a name is not compared: any word may have them.
+MIN_ASCII_LETTERS = 3
 # Limits of the names of a source that are compared with its output, and of the characters of each.
 MAX_NAMES, MAX_NAME_CHARACTERS = 50, 40
 _LETTER_BEYOND_ASCII = re.compile(f"[^\\W\\d_a-zA-Z\u00b2\u00b3\u00b9]|[{COMBINING}]")
@@ -102,7 +105,7 @@ def _find_in_window(
         return []
     places = [match.span() for match in PART.finditer(text, start, end)]
     words = [(first, last) for first, last in places if last - first <= MAX_WORD_CHARACTERS]
-    beyond_ascii = [place for place in words if not text[slice(*place)].isascii()]
+    beyond_ascii = [(first, last) for first, last in words if not text[first:last].isascii()]
     unwritable = {*_unwritable(text, beyond_ascii, alphabet, source, target)}
     checked_names = {place for place in beyond_ascii if is_checked and _is_name(text, *place)}
     parts = []
@@ -184,7 +187,7 @@ def with_names(spans: Sequence[ProtectedSpan], names: Sequence[ProtectedSpan]) -
 
 
 def join_neighbours(text: str, spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
-    """Joins names with a space between them, such as those of one person, if the model cannot write one of them."""
+    """Joins names of one person, with a space between them, if the model cannot write one of the names."""
     found: list[ProtectedSpan] = []
     first = 0
     for index, span in enumerate(spans):
@@ -244,21 +247,21 @@ def misspelled_names(source: str, output: str) -> list[ProtectedSpan]:
 
 
 def lost_names(names: Sequence[ProtectedSpan], output: str) -> list[str]:
-    """Returns those of some names that a model cannot write, and that an output has in none of their spellings."""
+    """Returns the names that a model cannot write and that an output has in no spelling."""
     written = output.casefold()
-    return [
-        name.text
-        for name in names[:MAX_NAMES]
-        if name.kind is SpanKind.WORD
-        and name.text[0].isupper()
-        and not any(spelling in written for spelling in _spellings(name.text))
-    ]
+    lost: list[str] = []
+    for name in names[:MAX_NAMES]:
+        if name.kind is not SpanKind.WORD or not name.text[0].isupper():
+            continue
+        if not any(spelling in written for spelling in _spellings(name.text)):
+            lost.append(name.text)
+    return lost
 
 
 def _is_misspelled(name: str, words: Collection[str]) -> bool:
     """Whether one of the words is surely the name with wrong letters in place of those beyond ASCII."""
     letters = unicodedata.normalize("NFC", name)
-    # The ASCII letters between the others. A run of other letters is between two of these.
+    # The runs of ASCII letters, and for each run of other letters between them its longest replacement.
     fragments = _OTHERS_THAN_ASCII.split(letters)
     gaps = [MAX_FOR_A_LETTER * len(run) for run in _OTHERS_THAN_ASCII.findall(letters)]
     if sum(map(len, fragments)) < MIN_ASCII_LETTERS:
@@ -274,7 +277,7 @@ def _is_misspelled(name: str, words: Collection[str]) -> bool:
 
 
 def _has_fragments(word: str, fragments: Sequence[str], gaps: Sequence[int]) -> bool:
-    """Whether a word is the fragments in this order, with at most as many characters between them as the gaps say."""
+    """Whether a word is the fragments in this order. `gaps` are the most characters between two fragments."""
     if not gaps:
         return False
     first, last = fragments[0], fragments[-1]

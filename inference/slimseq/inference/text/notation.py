@@ -1,10 +1,11 @@
 """How a language writes numbers, amounts, dates, times and units, by CLDR's data in babel.
 
-Each property is computed at its first use. `localization` writes spans with it.
+`find_notation` returns the `Notation` of a language. Each of its properties is computed at its first use.
+`localization` writes spans with it.
 
-`changed_measures` finds the numbers of a translation that have something else beside them than in the source: a unit, a
-currency, a name such as BA 117, or the sign of a decade. It finds only what is surely wrong: the translation has the
-number of the source, and nowhere what belongs to the number.
+`changed_measures` compares a translation with its source: it finds numbers that have something else beside them in the
+translation. This may be a unit, a currency, a name such as BA 117, or the sign of a decade. It finds only what is
+surely wrong: the translation has the number of the source, but nowhere what belongs to the number.
 """
 
 import re
@@ -40,17 +41,21 @@ _UNIT_NAMES = (
     "minute=minute hour=hour day=day week=week month=month year=year"
 )
 UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
+# The sign of each currency, and the codes for which it may stand.
 _CURRENCIES = (("R$", "BRL"), ("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY", "CNY"), ("₹", "INR"), ("₽", "RUB"))
-# By currency, one whose name has the same noun: US dollar and Australian dollar. What both names have is the noun.
+# By currency, another one whose name has the same noun, such as US dollar and Australian dollar. The noun is the word
+# that both names have. `EUR` has no other: all of its name is the noun.
 _SAME_NOUN = {"EUR": "EUR", "USD": "AUD", "GBP": "EGP", "INR": "PKR", "RUB": "BYN"}
-# Units that are not compared, since they are also written in another way: `15 anos` as 15. For English, only the first
-# one is left out: 21 degrees may be 21 °C.
-_NO_UNITS = ("degree", "hour", "year")
+# Units that are not compared, since they are also written in another way. `15 anos` may be 15 in the translation, and
+# 21 degrees may be 21 °C.
+_NOT_COMPARED = frozenset({"degree", "hour", "year"})
+_NOT_COMPARED_IN_ENGLISH = frozenset({"degree"})
 _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
 _COUNTS = (1, 2, 5)
 
-# A currency or a name such as "BA 117" before a number, else what is after it; 1.7m are millions.
+# A number, and what belongs to it: either a currency or a name such as "BA 117" before it, or else the sign of a decade
+# (1990s), of a currency, or a unit after it. The `m` of 1.7m is no unit: it stands for millions.
 _MEASURE = re.compile(
     rf"(?<![\w.,$])(?:(?P<money>{CURRENCY_SIGN}|{CURRENCY_CODE})[ \u00a0]?(?=[0-9])"
     rf"|(?P<name>[A-Z]{{1,5}}-?|[A-Z]{{2,5}} )(?=[0-9]))?(?P<number>{NUMERAL})(?(money)|(?(name)|(?:(?P<decade>s)"
@@ -59,16 +64,21 @@ _MEASURE = re.compile(
 _THOUSANDS = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
 # Capital letters before a number that are translated, so that they are no names.
 _NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM", "NO", "IN"})
-# Limits of the places of one number that are compared, and of the characters of a sentence: models read fewer.
-_MAX_PLACES, _MAX_CHARACTERS = 8, 20_000
-# Characters of a translation beside a number that are looked at.
+# A number that the translation has at more places is not compared.
+_MAX_PLACES = 8
+# Limit of the characters of a sentence that are compared: models read fewer.
+_MAX_CHARACTERS = 20_000
+# Characters of a translation before and after a number that are looked at.
 _BEFORE, _AFTER = 8, 30
 # Words after a number among which its currency is: "5 milhões de euros".
 _WORDS_TO_CURRENCY = 3
 _WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
+# A plural may have an umlaut that the unit has not.
 _BASE_LETTERS = str.maketrans("äöü", "aou")
-# By target language: what follows the number of a decade, and what is wrong before a percentage after "to" and "by".
+# By target language, what follows the number of a decade.
 _DECADES = {"de": ("er", "s", " s")}
+# By target language, prepositions before a percentage in the source, and the wrong one in the translation: "by 5 %" and
+# "auf 5 %", which is "to 5 %".
 _OPPOSITES = {"de": {"to": "um", "by": "auf"}}
 
 
@@ -78,14 +88,17 @@ class Notation:
     def __init__(self, locale: Locale) -> None:
         self._locale = locale
         symbols = locale.number_symbols["latn"]
+        # The separators of decimals and of thousands.
         self.decimal, self.group = str(symbols["decimal"]), str(symbols["group"])
         self.is_spaced = self.group.isspace()
         # A whole numeral of the language. 3.11 and 24.12.2025 are none in Portuguese, where a dot separates thousands.
         self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:[{self.group}][0-9]{{3}})+)(?:[{self.decimal}][0-9]+)?")
+        # CLDR's pattern of an amount, such as `#,##0.00 ¤`, where ¤ stands for the currency.
         amount = str(locale.currency_formats["standard"].pattern).partition(";")[0]
         self.has_currency_after = amount.rstrip().endswith("¤")
         self.currency_space = " " if re.search(r"¤\s", amount) else ""
-        self.currency_words, self.unit_words = cache(self._currency_words), cache(self._unit_words)
+        self.currency_words = cache(self._currency_words)
+        self.unit_words = cache(self._unit_words)
         self.language = locale.language
 
     def number(self, numeral: str) -> str:
@@ -104,6 +117,7 @@ class Notation:
         return frozenset(numeral.translate({ord(","): group, ord("."): self.decimal}) for group in groups)
 
     def _currency_words(self, code: str) -> tuple[str, ...]:
+        """Returns the words of the names of a currency, in lower case, without short ones such as "of"."""
         names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
         parts = [re.findall(r"\w+", name) for name in names]
         found: set[str] = set()
@@ -117,7 +131,9 @@ class Notation:
     def percent(self) -> str | None:
         """What is written after a number: a percent sign, with a space before it or not. None: the sign is before."""
         match = re.search(r"0(.?)%$", self._locale.percent_formats[None].pattern)
-        return f"{' ' if match[1] else ''}%" if match else None
+        if match is None:
+            return None
+        return " %" if match[1] else "%"
 
     @cached_property
     def percent_words(self) -> tuple[str, ...]:
@@ -125,34 +141,54 @@ class Notation:
 
     def currency_names(self, money: str) -> tuple[str, ...]:
         """Returns the sign, the codes and the words of a currency, in lower case, by its sign or code."""
-        sign_and_codes = next((each for each in _CURRENCIES if money in each or money[-1] in each), (money,))
+        sign_and_codes: tuple[str, ...] = (money,)
+        for currency in _CURRENCIES:
+            # `US$` has the sign `$` at its end.
+            if money in currency or money[-1] in currency:
+                sign_and_codes = currency
+                break
         codes = sign_and_codes[1:] or sign_and_codes
-        return *map(str.lower, sign_and_codes), *(word for code in codes for word in self.currency_words(code))
+        names = [each.lower() for each in sign_and_codes]
+        for code in codes:
+            names += self.currency_words(code)
+        return tuple(names)
 
     @cached_property
     def currency_nouns(self) -> dict[str, str]:
         """Currencies by their code in lower case and by nouns such as `pounds`, not by adjectives such as `British`."""
-        words = {code: {*self.currency_words(code)} for pair in _SAME_NOUN.items() for code in pair}
-        return {
-            noun: code for code, other in _SAME_NOUN.items() for noun in {code.lower(), *words[code] & words[other]}
-        }
+        currencies: dict[str, str] = {}
+        for code, other in _SAME_NOUN.items():
+            nouns = set(self.currency_words(code)) & set(self.currency_words(other))
+            currencies |= dict.fromkeys({code.lower(), *nouns}, code)
+        return currencies
 
     def _unit_words(self, name: str | None) -> tuple[str, ...]:
         """Returns the first words of the names of a unit, and its abbreviations, by its name in CLDR."""
-        texts = [text.split() for text in self._measured(name, ("long", "short"))] if name else []
+        if not name:
+            return ()
+        texts = [text.split() for text in self._measured(name, ("long", "short"))]
         return tuple({words[0].rstrip(".") for words in texts if words})
 
     def unit_name(self, word: str) -> str | None:
         """Returns CLDR's name of a unit by its abbreviation or a word of the language."""
-        return self._units.get(word) or (self._units.get(word.lower()) if len(word) > 2 else None)
+        if word in self._units:
+            return self._units[word]
+        # The letters of an abbreviation have a case: `MB` is no `mb`.
+        is_abbreviation = len(word) <= 2
+        return None if is_abbreviation else self._units.get(word.lower())
 
     @cached_property
     def _units(self) -> dict[str, str]:
         """CLDR's names of the units that are compared, by abbreviation and by word."""
-        names = {*UNITS.values()} - {*_NO_UNITS[: 1 if self.language == "en" else None]}
-        texts = ((text.strip(" ."), name) for name in names for text in self._measured(name, ("long", "short")))
-        signs = {sign: name for sign, name in UNITS.items() if name in names}
-        return {text: name for text, name in texts if len(text) > 1 and " " not in text} | signs
+        not_compared = _NOT_COMPARED_IN_ENGLISH if self.language == "en" else _NOT_COMPARED
+        names = set(UNITS.values()) - not_compared
+        units: dict[str, str] = {}
+        for name in names:
+            for text in self._measured(name, ("long", "short")):
+                word = text.strip(" .")
+                if len(word) > 1 and " " not in word:
+                    units[word] = name
+        return units | {sign: name for sign, name in UNITS.items() if name in names}
 
     def _measured(self, name: str, lengths: Sequence[_Length]) -> Iterator[str]:
         """Yields what is written after numbers of a unit."""
@@ -167,21 +203,26 @@ class Notation:
         3.2 billion are `3.2` and ` Milliarden` in German, `32` and `億` in Japanese.
         """
         value = Decimal(numeral.replace(",", ""))
+        magnitude = str(10**power)
         forms = self._locale.compact_decimal_formats["long"]
         plural = forms.get(self._locale.plural_form(value), {})
-        pattern = str(plural.get(str(10**power), forms["other"][str(10**power)]).pattern)
+        # Such as `0 Milliarden`, or `00億`: a number of two digits and a word.
+        pattern = str(plural.get(magnitude, forms["other"][magnitude]).pattern)
         word = with_plain_spaces(pattern.replace("0", "").replace("'", ""))
+        # By how many digits the number is longer than the English one. Without a word it has all digits.
         shift = pattern.count("0") - 1 if word.strip() else power
-        return (f"{value.scaleb(shift):,f}" if shift else numeral), word.rstrip()
+        number = f"{value.scaleb(shift):,f}" if shift else numeral
+        return number, word.rstrip()
 
     @cached_property
     def scale_words(self) -> dict[int, tuple[str, ...]]:
         """By power of ten, the words and abbreviations for it."""
-        lengths = (self._locale.compact_decimal_formats[length] for length in ("long", "short"))
-        forms = [form for length in lengths for form in length.values()]
+        formats = self._locale.compact_decimal_formats
+        forms = [*formats["long"].values(), *formats["short"].values()]
         found = {}
         for power in (3, 6, 9, 12):
-            patterns = [str(form[str(10**power)].pattern) for form in forms if str(10**power) in form]
+            magnitude = str(10**power)
+            patterns = [str(form[magnitude].pattern) for form in forms if magnitude in form]
             words = {pattern.replace("0", "").strip(" .'\u00a0").lower() for pattern in patterns}
             # A letter such as `k` may be in any word.
             found[power] = tuple(word for word in words if len(word) > 1 or word > FIRST_WITHOUT_SPACES)
@@ -193,18 +234,24 @@ class Notation:
         return "." if "%(d)s." in self._date_format("MMMMd") else None
 
     def dates(self, day: str | None, month: int, year: str | None) -> list[str]:
-        """Returns a date as it is written, then other ways. The list is empty if CLDR has no such date."""
+        """Returns a date as the language writes it, then other ways to write it. Empty if CLDR has no such date."""
+        # A template has fields such as `%(d)s`, named by CLDR's letters for day, month and year.
         template = self._date_format(f"{'y' if year else ''}MMMM{'d' if day else ''}")
-        templates = (template, template[: template.rfind(")s") + 2])
+        if not template:
+            return []
+        # What follows the last field may be left out, such as the abbreviation of "year" in Russian.
+        end_of_fields = template.rfind(")s") + len(")s")
+        templates = (template, template[:end_of_fields])
         wide, alone, short = (names[month] for names in self._months)
         found = []
-        for names in ((wide, alone), (alone, alone), (short, short)):
-            values = {"MMMM": names[0], "LLLL": names[1], "MMM": short, "M": month, "MM": f"{month:02}"}
+        for name, name_alone in ((wide, alone), (alone, alone), (short, short)):
+            values = {"MMMM": name, "LLLL": name_alone, "MMM": short, "M": month, "MM": f"{month:02}"}
             values |= {"y": year, "YYYY": year}
-            numbers = ({"d": number, "dd": number} for number in (day, f"0{day}"))
-            found += [each % (values | number) for number in numbers for each in templates]
+            for number in (day, f"0{day}"):
+                values |= {"d": number, "dd": number}
+                found += [each % values for each in templates]
         found += [each.replace(".", "") for each in found]
-        return list(dict.fromkeys(map(with_plain_spaces, found))) if template else []
+        return list(dict.fromkeys(map(with_plain_spaces, found)))
 
     def _date_format(self, skeleton: str) -> str:
         found = self._locale.datetime_skeletons.get(skeleton)
@@ -212,6 +259,7 @@ class Notation:
 
     @cached_property
     def _months(self) -> list[dict[int, str]]:
+        """The names of the months: in a date, alone, and abbreviated."""
         kinds = (("format", "wide"), ("stand-alone", "wide"), ("format", "abbreviated"))
         return [dict(self._locale.months[context][width]) for context, width in kinds]
 
@@ -258,8 +306,10 @@ def changed_measures(source: str, output: str, language: str, target: str) -> li
     changed: list[str] = []
     for match in _MEASURE.finditer(text):
         ranges = places.get(groups_of(match["number"]), [])[: _MAX_PLACES + 1]
-        if 0 < len(ranges) <= _MAX_PLACES and all(_is_changed(match, output, *each, own, notation) for each in ranges):
-            changed.append(source[slice(*match.span())])
+        if not ranges or len(ranges) > _MAX_PLACES:
+            continue
+        if all(_is_changed(match, output, start, end, own, notation) for start, end in ranges):
+            changed.append(source[match.start() : match.end()])
     return changed
 
 
@@ -267,11 +317,16 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
     """Whether a number at a place of the translation has something else beside it than the match of the source has."""
     before, after = output[max(start - _BEFORE, 0) : start], output[end : end + _AFTER]
     lowered = after.lower()
-    name, unit, number, target = match["name"] or "", match["unit"] or "", match["number"], notation.language
+    name, unit = match["name"] or "", match["unit"] or ""
+    target = notation.language
+
+    number = match["number"]
     is_copied = number == output[start:end]
-    if is_copied and own.group == notation.decimal and own.group in number and _THOUSANDS.fullmatch(number):
+    is_of_thousands = own.group in number and _THOUSANDS.fullmatch(number) is not None
+    if is_copied and is_of_thousands and own.group == notation.decimal:
         # 1.250 is a number of thousands in Portuguese, a decimal in English.
         return True
+
     money = match["money"] or match["sign"] or own.currency_nouns.get(unit.lower())
     if money:
         near = f"{before.lower()} {' '.join(lowered.split()[:_WORDS_TO_CURRENCY])}"
@@ -280,28 +335,46 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
         # A noun such as "pounds" may be a unit of weight too, which is looked at below.
         if own.unit_name(unit) is None:
             return True
+
     if name:
         # A word in capitals before a number is a name in English. German says "WM 2014" for the World Cup.
-        if own.language != "en" and name.endswith(" "):
-            return False
-        letters = name.rstrip(" -")
-        # ACE2 may be ECA2, but not 2.
-        has_letters = letters in before + after or before.rstrip(" -")[-1:].isupper()
-        return letters not in _NOT_NAMES and not has_letters
+        may_be_word = own.language != "en" and name.endswith(" ")
+        return not may_be_word and _lacks_name(name.rstrip(" -"), before, after)
+
     if match["decade"]:
         return target in _DECADES and not lowered.startswith(_DECADES[target])
-    if match["unit"] == "percent" or match.string.startswith(("%", " %"), match.end()):
+
+    if unit == "percent" or match.string.startswith(("%", " %"), match.end()):
         # "By 5 %" and "to 5 %" are not the same.
-        preposition = match.string[max(match.start() - 3, 0) : match.start()].strip()
+        preposition = match.string[max(match.start() - len("to "), 0) : match.start()].strip()
         return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
-    unit_words = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
-    following = _WORDS.findall(lowered.translate(_BASE_LETTERS))
-    if not unit_words or following[:1] == [unit.lower()]:
+
+    return _lacks_unit(unit, notation.unit_words(own.unit_name(unit)), lowered)
+
+
+def _lacks_name(letters: str, before: str, after: str) -> bool:
+    """Whether the letters of a name such as BA 117 are surely not beside a number, given the texts around it."""
+    if letters in _NOT_NAMES or letters in before + after:
         return False
-    return not any(_is_same(word, each) for word in following for each in unit_words)
+    # Any capital before the number is enough: ACE2 may be ECA2, but not 2.
+    return not before.rstrip(" -")[-1:].isupper()
+
+
+def _lacks_unit(unit: str, names: Sequence[str], after: str) -> bool:
+    """Whether a unit is surely not after a number, given its names in the target language and the text after it."""
+    names = [name.translate(_BASE_LETTERS) for name in names]
+    following = _WORDS.findall(after.translate(_BASE_LETTERS))
+    if not names or following[:1] == [unit.lower()]:
+        return False
+    return not any(_is_same(word, name) for word in following for name in names)
 
 
 def _is_same(word: str, unit: str) -> bool:
-    """Whether a word is a unit, which may be inflected, or the first part of a word or of the unit."""
-    is_longer = len(unit) > 2 and word.startswith(unit[: max(3, len(unit) - 2)])
-    return word == unit or is_longer or (len(word) > 3 and unit.startswith(word.removesuffix("s")))
+    """Whether a word is a unit, also one that is inflected, in a compound, or cut as `Kilo` is."""
+    if word == unit:
+        return True
+    # The unit may lose two letters to an ending, but has at least three.
+    stem = unit[: max(3, len(unit) - 2)]
+    if len(unit) > 2 and word.startswith(stem):
+        return True
+    return len(word) > 3 and unit.startswith(word.removesuffix("s"))

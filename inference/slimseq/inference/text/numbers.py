@@ -25,15 +25,21 @@ FIRST_WITHOUT_SPACES = "\u2e80"
 _HYPHENS = "\u2010\u2011\u2012"
 # How `typed` writes separators: with commas between thousands, and with a point before decimals.
 _TO_SEPARATORS = dict.fromkeys(map(ord, SPACES), ",") | {ord(","): "."}
+# A number such as `10 000` or `10 000,5`. The braces are for the spaces between thousands.
 _GROUPS = r"[1-9][0-9]{{0,2}}(?:[{}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
 # What may not be beside grouped digits: the plus, a bracket or another group of a phone number, or the rest of a URL.
 _BEFORE_GROUPS = rf"(?<![\w.,:+/=&?#])(?<![0-9)][{SPACES}/-])"
 _AFTER_GROUPS = rf"(?![.,:/{SPACES}-]?[0-9])"
-# Numbers with separators of thousands, by whether a plain space is one, as in French and Russian.
-_GROUPED_NUMBERS = {
-    is_spaced: re.compile(f"{_BEFORE_GROUPS}{groups}(?:[-\u2013]{groups})?{_AFTER_GROUPS}")
-    for is_spaced, groups in ((False, _GROUPS.format(_TYPOGRAPHIC_SPACES)), (True, _GROUPS.format(SPACES)))
-}
+
+
+def _grouped_numbers(spaces: str) -> re.Pattern[str]:
+    """Returns a pattern of numbers, or ranges of two numbers, that have these spaces between thousands."""
+    groups = _GROUPS.format(spaces)
+    return re.compile(f"{_BEFORE_GROUPS}{groups}(?:[-\u2013]{groups})?{_AFTER_GROUPS}")
+
+
+# By whether a plain space separates thousands, as in French and Russian.
+_GROUPED_NUMBERS = {False: _grouped_numbers(_TYPOGRAPHIC_SPACES), True: _grouped_numbers(SPACES)}
 
 # Characters without width: soft hyphen, joiners, marks of direction and of byte order.
 WITHOUT_WIDTH = "".join(
@@ -46,16 +52,20 @@ MARKS = re.compile(
     rf"(?<=[\0-\u058f])[{WITHOUT_WIDTH}]+|[{WITHOUT_WIDTH.translate(dict.fromkeys(map(ord, _JOINERS)))}]+"
 )
 
-# Separators of thousands only, which join groups of three digits. Dots and commas join any digits.
+# Characters that separate nothing but thousands: they join groups of three digits. Dots and commas join any digits.
 _OF_THOUSANDS = f"'\u2019{SPACES}"
+# Groups of thousands such as `1'299.99`, else digits with dots and commas.
 _NUMBER = re.compile(rf"\d{{1,3}}([{_OF_THOUSANDS}])\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*+(?:[.,]\d+)*+|\d++(?:[.,]\d+)*+")
-_START, _END = re.compile(r"(?<![0-9])(?<![0-9][.,])"), re.compile(r"(?![.,]?[0-9])")
-_DIGIT, _SEPARATOR = re.compile(r"\d"), re.compile(r"\D")
+# Where a number may start or end: no digits of the same number are beside it.
+_START = re.compile(r"(?<![0-9])(?<![0-9][.,])")
+_END = re.compile(r"(?![.,]?[0-9])")
+_DIGIT = re.compile(r"\d")
+_SEPARATOR = re.compile(r"\D")
 # Digits between two separators of thousands.
 _GROUP_DIGITS = 3
 # Hours.
 HALF_A_DAY = 12
-# A time of twelve hours: 3 p.m. may be 15 on the other side.
+# A time of twelve hours: 3 p.m. in one text may be 15 in the other.
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
 # The minutes of 4:00, which is `16 Uhr` in German.
 _FULL_HOUR = "00"
@@ -141,14 +151,14 @@ def find_places(text: str) -> dict[tuple[str, ...], list[tuple[int, int]]]:
 def groups_of(written: str) -> tuple[str, ...]:
     """Returns the groups of digits of a number. Those between separators of thousands are joined."""
     groups, separators = _SEPARATOR.split(written), _SEPARATOR.findall(written)
-    # How many groups after the first one belong to it.
+    # How many groups after the first group are its thousands.
     joined = 0
     if len(groups[0]) <= _GROUP_DIGITS and groups[0] != "0":
         for separator, group in zip(separators, groups[1:], strict=True):
             if separator != separators[0] or len(group) != _GROUP_DIGITS:
                 break
             joined += 1
-    # The same separator follows: 1.234.5 is no number with separators of thousands.
+    # If the same separator follows, as in 1.234.5, it does not separate thousands.
     if joined < len(separators) and separators[joined] == separators[0]:
         joined = 0
     whole = "".join(map(_ascii, groups[: joined + 1])).lstrip("0") or "0"
@@ -184,16 +194,15 @@ def lost_numbers(source: str, output: str) -> list[str]:
     # The numbers of the output that are none of the source, in parts.
     left = Counter(part for groups in found.elements() for part in Number("", groups).parts)
     has_hours = any(map(_TWELVE_HOURS.search, (source, output)))
-    return [
-        number.written
-        for number in missing
-        if not (
-            number.written == _FULL_HOUR
-            or _take(number.parts, left)
-            or (has_hours and _take_other_hour(number.parts, left))
-            or is_often_word(number)
-        )
-    ]
+    lost: list[str] = []
+    for number in missing:
+        if number.written == _FULL_HOUR or _take(number.parts, left):
+            continue
+        if has_hours and _take_other_hour(number.parts, left):
+            continue
+        if not is_often_word(number):
+            lost.append(number.written)
+    return lost
 
 
 def is_often_word(number: Number) -> bool:
@@ -204,7 +213,7 @@ def is_often_word(number: Number) -> bool:
 def _take(parts: Sequence[str], left: Counter[str]) -> bool:
     """Takes the parts of a number out of those that are left, if all are there."""
     wanted = Counter(parts)
-    # Not `wanted <= left` and `left -= wanted`, which go through all that are left.
+    # Not `wanted <= left` and `left -= wanted`, which would go through all parts in `left`.
     if any(left[each] < count for each, count in wanted.items()):
         return False
     left.subtract(wanted)

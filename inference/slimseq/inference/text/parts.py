@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from slimseq.inference.text.localization import POSSESSIVE, insert_renderings
 from slimseq.inference.text.masking import ProtectedSentence
-from slimseq.inference.text.spans import SpanKind, has_unprotected_words
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import has_unprotected_words
 
 # From the first letter or digit of a text to the last one.
 WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)

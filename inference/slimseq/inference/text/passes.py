@@ -1,12 +1,12 @@
 """The passes of a sentence with spans: what to translate next, given the outputs so far, until the spans are right.
 
-1. The sentence, with placeholders for what models never copy. Numbers are left: most models copy most of them. Numbers
-   that are wrong in the output are replaced if it is sure which is which.
+1. The sentence, with placeholders for what models never copy. Numbers stay as they are: most models copy most numbers.
+   A wrong number of the output is replaced if it is sure which number of the sentence it stands for.
 2. If spans are still wrong: the sentence, unless it is long, with other placeholders, for the wrong spans too.
 3. If spans are still lost: the parts of the sentence, each alone, with the first two passes for its own spans. Parts
-   are the clauses that have lost spans, and what is between these clauses. A single clause is parted around its lost
-   spans. Parts that lose spans are parted again. After two partings, a part is parted around all of its spans, so that
-   nothing is lost.
+   are the clauses that have lost spans, and what is between these clauses. A single clause is divided around its lost
+   spans. Parts that lose spans are divided again. After two divisions, a part is divided around all of its spans, so
+   that nothing is lost.
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
 measurements behind this order. A `Passes` object is plain state: what is to be generated next. It knows no model and no
@@ -23,7 +23,8 @@ from slimseq.inference.text.localization import Rendering, insert_renderings, is
 from slimseq.inference.text.masking import Masked, ProtectedSentence
 from slimseq.inference.text.numbers import typed
 from slimseq.inference.text.parts import WORDS, SentencePart, all_clauses, parts_around, parts_with
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, Range
 from slimseq.inference.tokenizer import Encoding
 
 # A text to generate from, or one that is encoded already.
@@ -32,15 +33,16 @@ Input = str | Encoding
 # Models do not copy longer numbers, such as one with many separators of thousands. They get a placeholder.
 MAX_COPIED_CHARACTERS = 40
 # Placeholders. A sentence takes the first ones that it does not have as words. docs/decisions/024 has how often models
-# copy these and others. `NUMBERS` are 64 different ones of three digits.
+# copy these and others.
 NAMES = ("Peter", "Tom", "Maria", "Jackson", "David", "Robert", "Michael", "Thomas", "Daniel", "Martin")
-NUMBERS = tuple(str(112 + 137 * step % 887) for step in range(64))
+# 64 different numbers from 112 to 998. 887 is prime, so that steps of 137 give no number twice.
+NUMBERS = tuple(str(112 + (137 * step) % 887) for step in range(64))
 
 # How often a whole sentence is translated, each time with other placeholders.
 MAX_WHOLE_PASSES = 2
 # Longer sentences have no second pass: it takes long, and rarely helps. Their parts are long enough to be understood.
 MAX_WORDS_AGAIN = 24
-# How often a sentence and its parts are parted at lost spans. Then it is parted at all spans.
+# How often a sentence and its parts are divided at lost spans. After that, a part is divided at all of its spans.
 MAX_PARTINGS = 2
 
 
@@ -150,8 +152,8 @@ class SentencePasses(StagedPasses):
     """Translates a sentence, with its spans, which are in reading order, in the translation.
 
     The first pass has one input, or with `in_clauses` the clauses of the sentence. `lost` of the output has the spans
-    that are not in its text, only where `max_new_tokens` is less than the sentence needs. The output's tokens are those
-    of all passes, its input tokens those of the first one.
+    that are not in its text, only where `max_new_tokens` is less than the sentence needs. The output's tokens are the
+    tokens of all passes, its input tokens the tokens of the first pass.
     """
 
     def __init__(
@@ -215,7 +217,7 @@ def _sentence(text: str, spans: Sequence[ProtectedSpan], source: str, target: st
 class MaskedPasses(StagedPasses):
     """Translates a sentence with placeholders, and then in parts.
 
-    `partings` says how often the sentence was parted before, if it is a part of another one.
+    `partings` says how often the sentence was divided before, if it is a part of another one.
     """
 
     def __init__(self, sentence: ProtectedSentence, partings: int = 0) -> None:
@@ -254,7 +256,7 @@ class MaskedPasses(StagedPasses):
             self._run(PartPasses(self._parts(lost), self._generated, self._partings), self._finish)
 
     def _restored(self, output: TextOutput, text: str, lost: set[int]) -> TextOutput:
-        """Returns an output with its spans, and its alternatives likewise: those that lose nothing."""
+        """Returns an output with its spans restored. Of its alternatives, only those that lose no span are kept."""
         spans = self._sentence.spans
         alternatives: list[TextOutput] = []
         for each in output.alternatives:
@@ -266,7 +268,7 @@ class MaskedPasses(StagedPasses):
             text=text,
             input_tokens=self._generated[0].input_tokens,
             output_tokens=sum(each.output_tokens for each in self._generated),
-            # What was cut off is missed if it was protected; a name with known letters was left to the model.
+            # A name whose letters the model knows was left to the model, so it is not reported as lost.
             lost=tuple(spans[index].text for index in sorted(lost) if spans[index].kind is not SpanKind.NAME),
             alternatives=tuple(alternatives),
         )

@@ -26,7 +26,7 @@ from slimseq.inference.text.names import find_names
 from slimseq.inference.text.passes import Passes, SentencePasses
 from slimseq.inference.text.rows import Plan, Prompt
 from slimseq.inference.text.sentences import Check, split_sentences, unchecked, whole, without_wordless
-from slimseq.inference.text.spans import SpanKind
+from slimseq.inference.text.span_rules import SpanKind
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.json_record import first_error
@@ -61,12 +61,21 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
     is_translation = generator.manifest.task is Task.TRANSLATION
-    planned = Plan(generator.manifest, prompt, [], [], options, plain, {}, documents if is_translation else None)
+    planned = Plan(
+        manifest=generator.manifest,
+        prompt=prompt,
+        texts=[],
+        rows=[],
+        options=options,
+        plain=plain,
+        documents=documents if is_translation else None,
+    )
     if is_translation:
         _add_sentences(planned, generator, max_rows, check)
         _add_passes(planned, generator, check)
     else:
         _add_whole_texts(planned, generator, check)
+
     parts = [segment.text for segment in planned.segments]
     for row, passes in planned.passes.items():
         # The first pass has one input: the segment as the model reads it best.
@@ -84,7 +93,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
 
 
 def most_with(num_beams: int, most: int) -> int:
-    """Returns how many texts or sentences a request with these beams may have, of so many with few beams."""
+    """Returns how many texts or sentences a request with these beams may have. `most` is the limit with few beams."""
     return most * USUAL_BEAMS // max(num_beams, USUAL_BEAMS)
 
 
@@ -108,12 +117,14 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         if isinstance(prompt.glossary, str):
             raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
         glossaries = read_glossaries(prompt.glossary, prompt.keep)
+
     texts = prompt.texts
     elements_of_texts: Iterable[list[InlineElement[Any]]] = repeat([])
     if planned.documents is not None:
         sections = [section for document in planned.documents for section in document.sections]
         texts = [passage.text for section in sections for passage in section.passages]
         elements_of_texts = [passage.elements_to_find for section in sections for passage in section.passages]
+
     rows = 0
     planned.find_names = partial(find_names, alphabet=generator.tokenizer.alphabet, source=source, target=target)
 
@@ -193,7 +204,7 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
 
 
 def _known_options(generator: TextGenerator, given: dict[str, Any]) -> GenerationOptions:
-    """Returns checked options. They are kept for the next prompt that has the same."""
+    """Returns checked options. They are kept for the next prompt that has the same options."""
     key = repr(given)
     known = generator.known_options.get(key)
     if known is not None:

@@ -47,7 +47,7 @@ def plan_repair(
             check()
             if tries_left == 0:
                 continue
-            faults = _kinds(planned, segment, output)
+            faults = _warning_kinds(planned, segment, output)
             if faults.isdisjoint(REPAIRABLE):
                 continue
             passes: Passes = RepairPasses(again, row, segment, faults)
@@ -107,14 +107,17 @@ class RepairPasses(Passes):
         for candidate in candidates:
             found = candidate.cut(self._plan.prompt.stop)
             loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
-            is_allowed = found.output_tokens <= self._plan.options.max_new_tokens and loss <= MAX_LOSS
-            if is_allowed and _kinds(self._plan, self._segment, found) <= self._faults - REPAIRABLE:
+            if found.output_tokens > self._plan.options.max_new_tokens or loss > MAX_LOSS:
+                continue
+            # No fault that can be repaired, and no new one.
+            allowed_faults = self._faults - REPAIRABLE
+            if _warning_kinds(self._plan, self._segment, found) <= allowed_faults:
                 kinds = tuple(sorted(self._faults & REPAIRABLE))
                 return replace(found, repaired=kinds, input_tokens=output.input_tokens)
         return output
 
 
-def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:
+def _warning_kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:
     """Returns the kinds of warnings about the output of one row."""
     manifest, part = planned.manifest, planned.compared_part(segment, output)
     if manifest.task is not Task.TRANSLATION or not planned.prompt.protect:

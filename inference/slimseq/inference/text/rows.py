@@ -1,9 +1,9 @@
 """A prompt, its rows, the passes in which they are generated, and the texts that their outputs become.
 
 `plan` makes a `Plan` of a `Prompt`: the rows, which are the sentences of a translation or the texts of a summarizer.
-`RowPasses` says which rows to generate next, until what is protected came out right. A caller generates: `run_all` does
-it on its own thread, the service through the queue of a variant. `Plan.checked` assembles the final outputs, and finds
-what may be wrong with them.
+`RowPasses` says which rows to generate next, until the protected spans are right. A caller generates the rows:
+`run_all` does it on its own thread, the service through the queue of a variant. `Plan.checked` assembles the final
+outputs, and finds what may be wrong with them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +30,7 @@ from slimseq.models_store.manifest import Manifest, Task
 LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
 
+# What there is for each row, such as its encoding or its output.
 Row = TypeVar("Row")
 
 
@@ -41,12 +42,14 @@ class Prompt:
         on_overflow: what to do with a text that exceeds the model's context window.
         long_input: whether such a document is truncated or summarized part by part.
         prefix: text before each input.
-        format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
-        protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
-        repair: whether outputs with a warning that a further try may remove are generated again.
+        format: the format of the texts. The markup of HTML and Markdown is kept in translations, and removed for
+            summaries.
+        protect: whether numbers, URLs and their like must not change. Translation only.
+        repair: whether an output is generated again if it has a warning that a further try may remove.
         speculate: whether greedy search may draft tokens, which changes no output.
-        glossary: terms, and what stands for them in translations. A name is for the service to find.
-        keep: names that come out as they went in. Translation only, as is the glossary.
+        glossary: terms, and what stands for them in translations. Translation only. A string is the name of a
+            glossary, which only the service knows.
+        keep: names that must not change. Translation only.
     """
 
     texts: list[str]
@@ -82,12 +85,12 @@ class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
     Args:
-        texts: the texts to generate from, in segments. Of a prompt with markup, these are the texts of the documents.
+        texts: the texts to generate from, in segments. If the prompt has markup, these are the texts of its documents.
         rows: one for each segment, in the same order.
         plain: the texts of the prompt without markup.
         passes: by row, the passes of a sentence with spans or inline elements. Their first input is the row. They run
             once, by `RowPasses`.
-        documents: those of a prompt with markup, of a translation only.
+        documents: one for each text of a translation with markup, else None.
         find_names: finds the names that the model cannot write.
     """
 
@@ -107,16 +110,17 @@ class Plan:
         return [segment for text in self.texts for segment in text.segments]
 
     def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
-        """Returns the segments of each text of the prompt, with what their rows have."""
-        of_texts = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
+        """Returns the segments of each text of the prompt, each with its value in `rows`."""
+        pairs_by_text = [list(zip(text.segments, own, strict=True)) for text, own in _groups(rows, self.texts)]
         if self.documents is None:
-            return of_texts
-        remaining = iter(of_texts)
-        of_documents: list[list[tuple[Segment, Row]]] = []
+            return pairs_by_text
+        # A document is one text of the prompt, and has several texts here.
+        remaining = iter(pairs_by_text)
+        pairs_by_document: list[list[tuple[Segment, Row]]] = []
         for document in self.documents:
             own_texts = islice(remaining, len(document.texts))
-            of_documents.append([pair for pairs in own_texts for pair in pairs])
-        return of_documents
+            pairs_by_document.append([pair for pairs in own_texts for pair in pairs])
+        return pairs_by_document
 
     def check_fits(self, generator: TextGenerator) -> None:
         """Raises `TextTooLong` if a row exceeds what the model reads."""
@@ -176,22 +180,22 @@ class Plan:
 
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
+        pairs_by_text = self.segments_of(rows)
         if self.manifest.task is Task.TRANSLATION:
-            return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
-        # A summary is compared with the whole text, also where it was made of the summaries of parts.
-        return [
-            [
-                Compared(
-                    text,
-                    output.text,
-                    output.finish_reason,
-                    output.truncated,
-                    names=tuple(each.text for each in misspelled_names(text, output.text)),
-                    parts=tuple(Compared(part.text, row.text, row.finish_reason) for part, row in pairs),
-                )
-            ]
-            for text, output, pairs in zip(self.plain, outputs, self.segments_of(rows), strict=True)
-        ]
+            return [[self.compared_part(segment, row) for segment, row in pairs] for pairs in pairs_by_text]
+        # A summary is compared with the whole text, even if it was made of the summaries of parts.
+        summaries: list[list[Compared]] = []
+        for text, output, pairs in zip(self.plain, outputs, pairs_by_text, strict=True):
+            summary = Compared(
+                text,
+                output.text,
+                output.finish_reason,
+                output.truncated,
+                names=tuple(each.text for each in misspelled_names(text, output.text)),
+                parts=tuple(Compared(part.text, row.text, row.finish_reason) for part, row in pairs),
+            )
+            summaries.append([summary])
+        return summaries
 
     def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
         """Returns what is compared for one row: its segment and its output, what is lost, and misspelled names."""
@@ -202,6 +206,7 @@ class Plan:
         # The passes of a protected segment have compared its numbers already. None: the warnings compare them.
         is_checked = self.prompt.protect and segment.spans
         lost_or_unchecked = lost if is_checked or lost else None
+
         places = [(span.start, span.end) for span in segment.spans]
         misspelled = misspelled_names(segment.text, output.text)
         names = [each.text for each in misspelled if not overlaps((each.start, each.end), places)]
@@ -211,7 +216,7 @@ class Plan:
 
 
 def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> list[tuple[SegmentedText, list[Row]]]:
-    """Returns each text with what its rows have."""
+    """Returns each text with the values of its rows."""
     remaining = iter(rows)
     return [(text, [*islice(remaining, len(text.segments))]) for text in texts]
 
@@ -232,13 +237,14 @@ def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutp
 class RowPasses:
     """The passes of rows of a plan, side by side.
 
-    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has the final ones.
+    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has the final
+    outputs by row.
     """
 
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    # The rows that wait for outputs, each with the number of outputs.
+    # The rows that wait for outputs, each with the number of its outputs.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -3,8 +3,8 @@
 A translation model gets one sentence at a time, as `sentencex` finds them. Line breaks, blank lines and indentation are
 kept exactly. A summarization model gets the whole text as one segment. No sentence ends within a protected span.
 
-Marks without width are taken out of a line that is protected: models do not know them, and they hide numbers. Spans
-that come out byte for byte, such as URLs and code, get their marks back before the line is split into sentences.
+Marks without width, such as soft hyphens, are taken out of a line that is protected: models do not know them, and they
+hide numbers. Spans that never change, such as URLs and code, get their marks back before the line is split.
 """
 
 import re
@@ -36,8 +36,8 @@ from slimseq.inference.text.spans import (
 # Characters of one call of sentencex, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
 # sentencex searches the rest of its text for the end of each quotation and bracket, and for a word after each end of a
-# sentence. That takes at most 7 ns for each of these marks and each character after it, so a window is shortened until
-# it has no more than these comparisons.
+# sentence. That takes at most 7 ns for each mark and each character after the mark. A window is therefore shortened
+# until its marks times its characters are no more than `MAX_COMPARISONS`.
 MARKS_OF_SENTENCES = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】.!?…"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
 # Called now and then while a long text is prepared. It raises where the work is to end.
@@ -62,7 +62,7 @@ def unchecked() -> None:
 class Segment(NamedTuple):
     """A segment of a text, and the characters before it: a space, or line breaks and indentation.
 
-    `spans` are those that are protected, `elements` the parts of inline elements; both count from the segment's start.
+    `spans` are protected. `elements` are the places of inline elements. Places count from the segment's start.
     """
 
     before: str
@@ -88,7 +88,7 @@ class SegmentedText(NamedTuple):
 
 
 def whole(text: str) -> SegmentedText:
-    """Returns a text as one segment, a blank one as none."""
+    """Returns a text as one segment, or without segments if it is blank."""
     return SegmentedText([Segment("", text)], "") if text.strip() else SegmentedText([], text)
 
 
@@ -100,7 +100,9 @@ def without_wordless(text: SegmentedText, source: str, target: str, *, is_protec
         if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
             continue
-        segments.append(segment._replace(before="".join([*pending, segment.before])) if pending else segment)
+        if pending:
+            segment = segment._replace(before="".join([*pending, segment.before]))
+        segments.append(segment)
         pending = []
     return SegmentedText(segments, "".join([*pending, text.after]))
 
@@ -124,7 +126,9 @@ def split_sentences(
     found: list[Segment] = []
     # The characters since the last segment.
     pending: list[str] = []
-    line_start, next_range = 0, 0
+    line_start = 0
+    # The index of the first range that does not end before this line.
+    next_range = 0
     for match in _LINE.finditer(text):
         line = match[0]
         check(len(found))
@@ -137,24 +141,21 @@ def split_sentences(
         pending.append(line[:indentation])
         start = line_start + indentation
         end = start + len(content)
-        # The ranges in this line, counted from the start of its content.
-        own_ranges: list[Range] = []
-        while next_range < len(ranges) and ranges[next_range][0] < end:
-            first, last = ranges[next_range]
-            own_ranges.append((max(first, start) - start, min(last, end) - start))
-            if last > end:
-                # The range goes on in the next line.
-                break
-            next_range += 1
-        read, spans = content, with_ranges(content, [], own_ranges)
+        own_ranges, next_range = _ranges_within(ranges, next_range, start, end)
         if is_protected:
-            read, spans = _read(content, language, own_ranges, find_names)
+            read, spans = _find_protected(content, language, own_ranges, find_names)
+        else:
+            read, spans = content, with_ranges(content, [], own_ranges)
         if glossaries:
             spans = with_terms(spans, find_terms(read, glossaries, language))
             spans = with_unwritable_terms(spans, find_names)
         spans = join_neighbours(read, spans)
+
         for segment in _sentences(read, language, spans):
-            found.append(Segment("".join(pending), segment.text, segment.spans) if pending else segment)
+            if pending:
+                # The first sentence of the line.
+                segment = segment._replace(before="".join(pending))
+            found.append(segment)
             pending = []
             check(len(found))
         pending = [line[indentation + len(content) :]]
@@ -162,7 +163,22 @@ def split_sentences(
     return SegmentedText(found, "".join(pending))
 
 
-def _read(
+def _ranges_within(ranges: Sequence[Range], index: int, start: int, end: int) -> tuple[list[Range], int]:
+    """Returns the ranges from an index on that are in the content of a line, which has this start and end.
+
+    Places count from the start of the content. Also returns the index of the first range that goes on after the line.
+    """
+    found: list[Range] = []
+    while index < len(ranges) and ranges[index][0] < end:
+        first, last = ranges[index]
+        found.append((max(first, start) - start, min(last, end) - start))
+        if last > end:
+            break
+        index += 1
+    return found, index
+
+
+def _find_protected(
     content: str, language: str, ranges: Sequence[Range], find_names: NameFinder
 ) -> tuple[str, list[ProtectedSpan]]:
     """Returns a line as the model reads it, and what is protected in it."""
@@ -171,8 +187,10 @@ def _read(
     spans: list[ProtectedSpan] = []
     places = [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read)
     for first, last in places:
-        # A URL may have ended after its window.
-        spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
+        if spans:
+            # A URL may have ended after its window.
+            first = min(max(first, spans[-1].end), last)
+        spans += find_spans(read, language, (first, last))
     spans = with_names(without_gaps(spans), find_names(read))
     if ranges:
         spans = with_ranges(read, spans, plain.without_marks(ranges) if plain else ranges)
@@ -183,8 +201,9 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
     """Yields the sentences of a line as segments. No sentence ends in a span or at an abbreviation."""
     start, end = 0, 0
     next_span = 0
-    # The spans of the sentence, and where the last span of the sentence before ended.
+    # The spans of this sentence.
     own: list[ProtectedSpan] = []
+    # Where the last span of the sentence before ended, -1 if that sentence had none.
     last_end = -1
     for sentence in segments(content, language):
         end += len(sentence)
@@ -196,21 +215,25 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
             # The sentence goes on after what looked like its end, as a span may.
             continue
         # A sentence beside a span, such as a tag, has a space before it only if the text has one.
-        is_beside_span = start in (last_end, own[0].start if own else -1)
-        before = "" if is_beside_span and start and not content[start - 1].isspace() else JOINT
+        is_beside_span = start == last_end or (bool(own) and start == own[0].start)
+        has_no_space = start > 0 and not content[start - 1].isspace()
+        before = "" if is_beside_span and has_no_space else JOINT
+        # Usually this is one segment. A sentence with many spans is several.
         for first in range(0, max(len(own), 1), MAX_SPANS):
             after_last = first + MAX_SPANS
             stop = own[after_last].start if after_last < len(own) else end
             segment = _stripped(content, start, stop, before, own[first:after_last])
             if segment is not None:
                 yield segment
-            start, before = stop, JOINT if content[stop - 1].isspace() else ""
+            start = stop
+            before = JOINT if content[stop - 1].isspace() else ""
         last_end = own[-1].end if own else -1
-        start, own = end, []
+        start = end
+        own = []
 
 
 def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[ProtectedSpan]) -> Segment | None:
-    """Returns a range of a line as a segment without spaces around it, None if it has nothing else."""
+    """Returns a range of a line as a segment without spaces around it. Returns None if it has nothing but spaces."""
     text = content[start:end]
     stripped = text.strip()
     if not stripped:
@@ -234,9 +257,9 @@ class Unmarked:
         ]
 
     def restore(self, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:
-        """Returns the text with spans that never change as they were in the line, and all spans in it."""
-        # For each mark, the first place in the text that is after it. A search in these counts the marks before a place
-        # of the text: the place in the line is so many characters further.
+        """Returns the text with the marks of spans that never change, and all spans of that text."""
+        # For each mark, the first place in the text that is after the mark. A search in this array counts the marks
+        # before a place of the text: the place in the line is so many characters further.
         after = array("q", (place - count for count, place in enumerate(self.removed)))
         changes: list[tuple[int, int, str]] = []
         found: list[ProtectedSpan] = []
@@ -255,17 +278,19 @@ class Unmarked:
 
 
 def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
-    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if it has no marks."""
+    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if there are none."""
     if line.isascii() or not MARKS.search(line):
         return None
     starts = [start for start, _ in ranges]
-    # Not lists of numbers: to free a million of them would hold the interpreter.
+    # An array, not a list: to free a list of a million numbers would hold the interpreter.
     removed = array("q")
     pieces: list[str] = []
     end = 0
     for match in MARKS.finditer(line):
+        # The last range that begins before the mark.
         index = bisect_right(starts, match.start()) - 1
-        if index < 0 or match.start() >= ranges[index][1]:
+        is_in_range = index >= 0 and match.start() < ranges[index][1]
+        if not is_in_range:
             removed.extend(range(*match.span()))
             pieces.append(line[end : match.start()])
             end = match.end()
@@ -295,9 +320,12 @@ def segments(text: str, language: str) -> Iterator[str]:
             start += len(window)
             yield ""
             continue
-        complete = found if is_last else found[:-1]
-        start += len(window) if is_last else len(window) - len(found[-1])
-        for sentence in complete:
+        if not is_last:
+            # The last sentence may go on in the next window, which begins with it.
+            unfinished = found.pop()
+            start -= len(unfinished)
+        start += len(window)
+        for sentence in found:
             yield "".join([*pending, sentence])
             pending = []
 
@@ -305,7 +333,7 @@ def segments(text: str, language: str) -> Iterator[str]:
 def _window(text: str, start: int) -> str:
     """Returns the next window, shorter if it has many marks."""
     window = text[start : start + WINDOW_CHARACTERS]
-    # A window has no more marks than characters, so those of a short one need not be counted.
+    # A window has no more marks than characters, so the marks of a short window need not be counted.
     while len(window) ** 2 > MAX_COMPARISONS:
         marks = sum(map(window.count, MARKS_OF_SENTENCES))
         if len(window) * marks <= MAX_COMPARISONS:

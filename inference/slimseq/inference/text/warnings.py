@@ -17,7 +17,7 @@ from slimseq.inference.text.calendar_names import added_calendar_names
 from slimseq.inference.text.endings import unfinished_end
 from slimseq.inference.text.language import count_characters, foreign_language, language_name, language_pair
 from slimseq.inference.text.notation import changed_measures, find_notation
-from slimseq.inference.text.numbers import lost_numbers
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, lost_numbers
 from slimseq.models_store.manifest import Task
 
 # `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
@@ -33,9 +33,11 @@ WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
 # The kinds for which an output is tried again (`repair`).
 REPAIRABLE: frozenset[WarningKind] = frozenset({"length", "repetition", "lost"})
 
-# Bounds of a translation's length, as shares of the length of its source. A short sentence may have `BY_CHANCE`
-# characters more or fewer. At least 99.95 % of the references of the development data are within.
-SHORTEST, LONGEST, BY_CHANCE = 0.6, 2.0, 20
+# Bounds of a translation's length, as shares of the length of its source. At least 99.95 % of the references of the
+# development data are within the bounds.
+SHORTEST, LONGEST = 0.6, 2.0
+# Characters by which a translation may exceed these bounds, for short sentences.
+BY_CHANCE = 20
 # How many texts a detail quotes at most, and how many characters of each.
 MAX_QUOTED, QUOTED_CHARACTERS = 5, 40
 # Shorter words in small letters may be parts of names, such as "van der".
@@ -49,9 +51,13 @@ _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 MAX_WORDS = 12
 # Characters of a text that are searched for loops. The search is linear, and takes 0.2 s for so many.
 MAX_SEARCHED = 100_000
-# A loop has one word at least four times in a row, or several words at least twice, and at least ten characters. "Very,
-# very, very good" is no loop, nor is "la la la la".
-MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
+# A loop is one word at least four times in a row, or several words at least twice. It has at least ten characters.
+# "Very, very, very good" is no loop, nor is "la la la la".
+MIN_REPEATS_OF_ONE, MIN_REPEATS = 4, 2
+MIN_CHARACTERS = 10
+# Sentences end with these.
+_ENDS = ".!?"
+
 # People say "on and on and", and begin a sentence with the words that end the one before. Other phrases twice in a row
 # are loops.
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
@@ -89,6 +95,13 @@ class Compared(NamedTuple):
     lost: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
     parts: tuple["Compared", ...] = ()
+
+
+class Loop(NamedTuple):
+    """Words or letters that are repeated in a row, and how many times they are there."""
+
+    repeated: str
+    times: int
 
 
 def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[TextWarning]:
@@ -137,7 +150,7 @@ def untranslated(texts: Sequence[str]) -> TextWarning:
 
 
 def _first(found: Sequence[str | None]) -> str | None:
-    """Returns what is wrong with the first part with which something is wrong, and with how many others."""
+    """Returns the first fault of the parts, with the number of its sentence, and how many other faults there are."""
     faults = [(index, fault) for index, fault in enumerate(found) if fault]
     if not faults:
         return None
@@ -194,13 +207,18 @@ def _unfinished(task: Task, parts: Sequence[Compared]) -> str | None:
     if task is not Task.SUMMARIZATION:
         compared = [own for own in compared if own.finish_reason == "length"]
     ends = [unfinished_end(own.source, own.output, own.finish_reason) for own in compared]
-    found = [f"“{_short_end(end)}”" for end in ends if end]
+    found = [f"“{_shortened_start(end)}”" for end in ends if end]
     return f"The output ends in mid-sentence: {_quoted(found)}." if found else None
 
 
-def _short_end(text: str) -> str:
-    # The quotation marks around the end count too.
-    return text if len(text) < QUOTED_CHARACTERS - 2 else "…" + text[3 - QUOTED_CHARACTERS :]
+def _shortened_start(text: str) -> str:
+    """Returns a text to be quoted. Only the end of a longer one is kept, after an ellipsis."""
+    # The quotation marks count too.
+    limit = QUOTED_CHARACTERS - 2
+    if len(text) < limit:
+        return text
+    kept = limit - len("…")
+    return "…" + text[-kept:]
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
@@ -220,8 +238,8 @@ def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
         return None
     words = [word.strip(".,;:!?") for word in part.source.split()]
     has_words = any(word.isalpha() and word.islower() and len(word) >= MIN_LETTERS_OF_WORD for word in words)
-    is_word = is_alone and len(words) == 1 and words[0].isalpha() and not words[0].isupper()
-    return SAME_AS_SOURCE if has_words or is_word else None
+    is_only_word = is_alone and len(words) == 1 and words[0].isalpha() and not words[0].isupper()
+    return SAME_AS_SOURCE if has_words or is_only_word else None
 
 
 def _quoted(items: Sequence[str]) -> str:
@@ -233,7 +251,7 @@ def _short(text: str) -> str:
     return text if len(text) <= QUOTED_CHARACTERS else text[: QUOTED_CHARACTERS - 1] + "…"
 
 
-def repetition(source: str, output: str) -> tuple[str, int] | None:
+def repetition(source: str, output: str) -> Loop | None:
     """Returns the words or letters that an output repeats most often in a row, and how often.
 
     Returns None if it repeats nothing, or the source repeats something as often.
@@ -242,53 +260,67 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
     if found is None:
         return None
     of_source = _most_repeated(source[:MAX_SEARCHED])
-    return None if of_source is not None and of_source[1] >= found[1] else found
+    if of_source is not None and of_source.times >= found.times:
+        return None
+    return found
 
 
-def _most_repeated(text: str) -> tuple[str, int] | None:
+def _most_repeated(text: str) -> Loop | None:
     folded = text.casefold()
     words, letters = _repeated_words(folded), _repeated_letters(folded)
     if words is None or letters is None:
         return words or letters
-    return letters if letters[1] > words[1] else words
+    return letters if letters.times > words.times else words
 
 
-def _repeated_words(text: str) -> tuple[str, int] | None:
+def _repeated_words(text: str) -> Loop | None:
+    """Returns the words that a text repeats most often in a row."""
     plain = text.replace(".", "").replace("!", "").replace("?", "").split()
-    if len({*plain}) == len(text.split()) and max(text, default="") < "\u2e80":
+    if len({*plain}) == len(text.split()) and max(text, default="") < FIRST_WITHOUT_SPACES:
         # All words are different, and none is of a script without spaces.
         return None
     # Not `list(...)`, which would hold the interpreter.
     matches = [match for match in _WORD.finditer(text)]  # noqa: C416
-    words = [match[0].rstrip(".!?") for match in matches]
-    # How many words were there before. All words of a loop but those of its first turn are among these.
+    words = [match[0].rstrip(_ENDS) for match in matches]
+    # How many words were there before. All words of a loop are among them, except in its first turn.
     repeated = len(words) - len(set(words))
-    best: tuple[str, int] | None = None
+    best: Loop | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
-        # How many words in a row are the same as `size` words before.
-        run = 0
         fewest = MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
         # In a loop of `size` words, each word is the same as `size` words before.
         same = list(map(eq, words[size:], words))
         if sum(same) < (fewest - 1) * size:
             continue
-        for index, is_same in enumerate(same, size):
+        # How many words in a row are the same as `size` words before.
+        run = 0
+        for last, is_same in enumerate(same, size):
             run = run + 1 if is_same else 0
             repeats = run // size + 1
-            if repeats >= fewest and (best is None or repeats > best[1]):
-                loop = text[matches[index - size + 1].start() : matches[index].end()]
-                different = {*words[index - size + 1 : index + 1]}
-                ends_sentence = text[matches[index - size].end() - 1] in ".!?"
-                may_be_said = len(different) == 1 or different & _CONJUNCTIONS or ends_sentence
-                is_fault = size == 1 or repeats > MIN_REPEATS or not may_be_said
-                if is_fault and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
-                    best = loop, repeats
+            if repeats < fewest or (best is not None and repeats <= best.times):
+                continue
+            first = last - size + 1
+            words_of_loop = text[matches[first].start() : matches[last].end()]
+            is_after_sentence = text[matches[first - 1].end() - 1] in _ENDS
+            may_be_said = _may_be_said(words[first : last + 1], is_after_sentence=is_after_sentence)
+            is_fault = repeats > MIN_REPEATS or not may_be_said
+            if is_fault and len(words_of_loop.rstrip(_ENDS)) * repeats >= MIN_CHARACTERS:
+                best = Loop(words_of_loop, repeats)
     return best
 
 
-def _repeated_letters(text: str) -> tuple[str, int] | None:
+def _may_be_said(words: Sequence[str], *, is_after_sentence: bool) -> bool:
+    """Whether people say these words twice in a row."""
+    different = set(words)
+    return len(different) == 1 or not different.isdisjoint(_CONJUNCTIONS) or is_after_sentence
+
+
+def _repeated_letters(text: str) -> Loop | None:
+    """Returns the letters that a word of a text repeats in the longest run."""
     words = [word for word in text.split() if len(word) >= MIN_CHARACTERS]
     runs = [match[0] for word in words for match in _RUN_OF_LETTERS.finditer(word)]
     found = [match for run in runs for match in _REPEATED_LETTERS.finditer(run) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
-    return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))
+    if longest is None:
+        return None
+    letters = longest[1]
+    return Loop(letters, len(longest[0]) // len(letters))

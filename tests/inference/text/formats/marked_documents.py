@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 
 SENTENCES = Path(__file__).with_name("sentences.txt").read_text(encoding="utf-8").splitlines()
 FRONT_MATTER = "---\ntitle: A text\ntags: [a, b]\n---\n\n"
+# Words that get markup.
 PHRASES = ("very important", "the next step", "Berlin", "a small dog", "every morning", "user manual", "cheap tickets")
 CODE = ("ls -l", "x = 1", "git commit", "a < b", "**kwargs", "<div>", "a|b", "C:\\temp")
 # What HTML has and Markdown lacks; `{}` is for a sentence.
@@ -22,6 +23,8 @@ MARKDOWN_INLINE = (
 
 
 class Drawn:
+    """Draws parts of a document at random, the same ones for the same seed."""
+
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.choice = self.random.choice
@@ -55,10 +58,12 @@ def html_document(seed: int) -> str:
 
 
 def markdown_document(seed: int) -> str:
+    """Returns a Markdown document of up to eight blocks, with link reference definitions and a footnote at its end."""
     drawn = Drawn(seed)
     choice = drawn.choice
 
     def inline(words: str, depth: int = 2) -> str:
+        """Returns words in inline markup, which may be nested `depth` times."""
         plain = words.replace("&", "&amp;").replace("<", "\\<")
         if depth and drawn.happens(0.15):
             return choice(MARKDOWN_NESTING).replace("{}", inline(words, depth - 1))
@@ -68,19 +73,23 @@ def markdown_document(seed: int) -> str:
         return " ".join(drawn.sentences(inline))
 
     def wrapped() -> str:
+        """Returns a text with line breaks of all kinds between some words."""
         words = text().split(" ")
         return "".join(word + choice([" ", " ", " ", " ", "\n", "  \n", "\\\n"]) for word in words).rstrip(" \n\\")
 
     def indented(block: str, first: str, rest: str) -> str:
+        """Returns a block with `first` before its first line and `rest` before all others that are not empty."""
         lines = block.split("\n")
         return "\n".join([first + lines[0], *(rest + line if line else line for line in lines[1:])])
 
     def listed(depth: int = 2) -> str:
+        """Returns a list, whose items may have lists, nested `depth` times."""
         mark, gap = choice(["- ", "* ", "+ ", "1. ", "7) "]), choice(["\n", "\n\n"])
         items = []
         for _ in drawn.several(3):
             inner = gap + listed(depth - 1) if depth and drawn.happens(0.4) else ""
-            items.append(indented(choice(["", "", "[ ] ", "[x] "]) + wrapped() + inner, mark, " " * len(mark)))
+            box = choice(["", "", "[ ] ", "[x] "])
+            items.append(indented(box + wrapped() + inner, mark, " " * len(mark)))
         return gap.join(items)
 
     def table() -> str:
@@ -101,7 +110,8 @@ def markdown_document(seed: int) -> str:
             lambda: f"<div class='x'>\n{choice(SENTENCES)}\n</div>",
             lambda: choice(["---", "***"]),
         )
-        return choice(rules)()
+        rule = choice(rules)
+        return rule()
 
     blocks = "\n\n".join(block() for _ in drawn.several(8))
     matter = choice(["", FRONT_MATTER])

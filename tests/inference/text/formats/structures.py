@@ -22,11 +22,13 @@ INLINE = frozenset(
     }
 )
 VOID = frozenset({"br", "img", "input", "embed", "wbr"})
+# Elements whose text is not translated.
 UNTOUCHED = frozenset({"code", "kbd", "samp", "var", "script", "style"})
 _FRONT_MATTER = re.compile(r"---\n(?=\w+:)(?:.*\n)*?---\n")
 # Tokens of words, which are not compared.
 _WORDS = frozenset({"text", "softbreak"})
 
+# The blocks in order, and how often each inline construct is at each place.
 Structure = tuple[Sequence[Hashable], Counter[Hashable]]
 
 
@@ -35,6 +37,7 @@ def html_structure(html: str) -> Structure:
     tokenizer = turbohtml.Tokenizer(capture_source=True)
     blocks: list[Hashable] = []
     inline: Counter[Hashable] = Counter()
+    # The open inline elements, each with its tag and source.
     opened: list[tuple[str, ...]] = []
     # How many open elements keep their text as it is.
     untouched = 0
@@ -49,15 +52,17 @@ def html_structure(html: str) -> Structure:
         elif tag not in INLINE:
             blocks.append(token.source)
             opened.clear()
-            untouched = int(token.type is TokenType.START_TAG and tag in UNTOUCHED)
+            untouched = 1 if token.type is TokenType.START_TAG and tag in UNTOUCHED else 0
         elif token.type is TokenType.START_TAG:
             inline[token.source, place] += 1
             if tag not in VOID and not token.self_closing:
                 opened.append((tag, token.source or ""))
-                untouched += tag in UNTOUCHED
+                if tag in UNTOUCHED:
+                    untouched += 1
         elif opened and opened[-1][0] == tag:
             opened.pop()
-            untouched -= tag in UNTOUCHED
+            if tag in UNTOUCHED:
+                untouched -= 1
         else:
             inline[f"unopened {tag}", place] += 1
     return blocks, inline
@@ -71,7 +76,8 @@ def markdown_structure(markdown: str) -> Structure:
     blocks: list[Hashable] = [matter[0] if matter else ""]
     inline: Counter[Hashable] = Counter()
     environment: dict[str, Any] = {}
-    for token in parser.parse(markdown[len(matter[0]) if matter else 0 :], environment):
+    body = markdown.removeprefix(matter[0]) if matter else markdown
+    for token in parser.parse(body, environment):
         if token.type == "inline":
             _count(token.children or [], len(blocks), inline)
         else:

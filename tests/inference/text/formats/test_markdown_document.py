@@ -27,7 +27,8 @@ def test_contents_are_replaced_and_markup_is_kept(markdown: str, expected: str) 
 
 @pytest.mark.parametrize("markdown", TABLES["what_is_no_language_is_kept_as_it_is_written"])
 def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
-    assert read_markdown(markdown).texts == [] and shouted(markdown) == markdown
+    assert read_markdown(markdown).texts == []
+    assert shouted(markdown) == markdown
 
 
 @pytest.mark.parametrize(

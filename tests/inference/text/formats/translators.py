@@ -52,7 +52,7 @@ def output(text: str, *found: str) -> TextOutput:
     scores = [
         Score(start, start + len(words), 1.0, element) for start, words, element in starts if words and start >= 0
     ]
-    return TextOutput(text, "eos", 1, 1, False, scores=tuple(scores))
+    return TextOutput(text, "eos", input_tokens=1, output_tokens=1, truncated=False, scores=tuple(scores))
 
 
 def rewritten(document: Document, translate: Translator) -> Written:
@@ -63,4 +63,4 @@ def rewritten(document: Document, translate: Translator) -> Written:
 
 def _aligned(passage: Passage[Any], text: str) -> TextOutput:
     scores = [Score(element.start, element.end, 1.0, index) for index, element in enumerate(passage.elements_to_find)]
-    return TextOutput(text, "eos", 1, 1, False, scores=tuple(scores))
+    return TextOutput(text, "eos", input_tokens=1, output_tokens=1, truncated=False, scores=tuple(scores))

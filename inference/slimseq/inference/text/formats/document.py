@@ -13,8 +13,8 @@ from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.passages import Passage
 from slimseq.inference.text.formats.tags import without_atoms
 
-# Limit of the pieces of markup in all texts of a request: tags, references and comments, and the texts between them. To
-# free so many at once holds the interpreter for about 20 ms.
+# Limit of the pieces of markup in all texts of a request: tags, references and comments, and the texts between them.
+# When so many pieces are freed at once, the interpreter is held for about 20 ms.
 MAX_PIECES = 100_000
 
 
@@ -49,11 +49,11 @@ class Document:
 
     @property
     def texts(self) -> list[str]:
-        """The texts to translate, those of one section after the other."""
+        """The texts to translate, one section after the other."""
         return [passage.text for section in self.sections for passage in section.passages]
 
     def assemble(self, translations: Sequence[TextOutput]) -> "DocumentOutput":
-        """Returns the output of the document, given those of `texts`."""
+        """Returns the output of the document, given the outputs of `texts`."""
         written = self.write(translations)
         whole = joined(written.text, translations)
         # A lost span that is only an atom is not missing: `write` puts all atoms back.

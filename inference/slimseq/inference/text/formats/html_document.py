@@ -86,8 +86,8 @@ def read_html(source: str, most: int = MAX_PIECES) -> Document:
         MarkupTooComplex: it has more pieces of markup than `most`.
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
     """
-    # The tokenizer would replace line ends too. Done before, its tokens add up to the length of the source: `finish`
-    # finds a tag that is not closed by that.
+    # The tokenizer would replace line ends too. They are replaced here, so that its tokens add up to the length of the
+    # source. If they do not, `finish` knows that a tag is not closed.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tokenizer = turbohtml.Tokenizer(resolve_references=False, capture_source=True)
     reader = _Reader()
@@ -135,9 +135,9 @@ class _Reader:
         elif token.type is TokenType.END_TAG:
             self._read_end(token, source)
         elif token.type is TokenType.COMMENT:
-            # Others than "<!--" are what the standard calls bogus comments, such as "<?xml ?>".
-            is_closed = source.endswith(("-->", "--!>") if source.startswith("<!--") else ">")
-            if not is_closed:
+            # Comments that do not begin with "<!--" are called bogus comments by the standard, such as "<?xml ?>".
+            ends = ("-->", "--!>") if source.startswith("<!--") else (">",)
+            if not source.endswith(ends):
                 raise UnclosedMarkup(f"the comment at {_place(token)} is not closed")
             self._add_inline(source, "mark")
         else:
@@ -185,7 +185,7 @@ class _Reader:
                 self._add_separator(source)
             return
         if tag in OPTIONAL_END and self._open[-1].tag == tag:
-            # As in "<p>One<p>Two": the second one ends the first.
+            # As in "<p>One<p>Two": the second element ends the first one.
             if self._atom is None:
                 self._end_paragraph()
             self._pop()
@@ -227,11 +227,13 @@ class _Reader:
         else:
             self._add_separator(source)
         # The end tags of the elements within were left out, which is allowed for some.
-        while (element := self._pop()).tag != tag:
+        element = self._pop()
+        while element.tag != tag:
             if element.tag not in OPTIONAL_END:
                 raise UnclosedMarkup(
                     f"<{element.tag}> at {element.place} is not closed before </{tag}> at {_place(token)}"
                 )
+            element = self._pop()
 
     def _pop(self) -> _Element:
         element = self._open.pop()
@@ -240,7 +242,8 @@ class _Reader:
 
     def _end_paragraph(self) -> None:
         """Finds the passages in the texts since the last tag that separates texts."""
-        parts, self._parts = self._parts, []
+        parts = self._parts
+        self._parts = []
         element = self._open[-1]
         if not element.is_translated:
             self._kept += [source for part in parts for source in part.markup]

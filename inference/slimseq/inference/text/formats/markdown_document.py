@@ -26,8 +26,9 @@ from slimseq.inference.text.formats.markdown_syntax import (
     write_tokens,
 )
 from slimseq.inference.text.formats.passages import InlinePart, Kind, Passage, find_passages
+from slimseq.inference.text.spans import Range
 
-# Limits of a document. At them, nothing but markup takes about ten seconds of CPU time to read and to write.
+# Limits of a document. A document at these limits that is nothing but markup takes about ten seconds of CPU time.
 MAX_CHARACTERS, MAX_CONTENTS = 100_000, 10_000
 # Limit of tokens in an inline HTML element that is not translated. The end tag is looked for among so many.
 MAX_ATOM_TOKENS = 64
@@ -38,8 +39,8 @@ _BOX_OR_ALERT = re.compile(r"\[[ xX]\](?=\s)|\[!\w+\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]++\]")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
 _NOT_TRANSLATED = re.compile(r"\stranslate\s*=\s*[\"']?no\b", re.IGNORECASE)
-# Delimiters of emphasis to try: those of the source ("") first. The characters of one entry take turns by depth, since
-# `**` beside `*` may be read in another way.
+# Delimiters of emphasis to try. "" means the delimiters of the source. The two characters of an entry are for even and
+# odd depths of nested emphasis, since `**` beside `*` may be read in another way.
 _DELIMITERS = ("", "*_", "_*", "*")
 
 
@@ -53,43 +54,63 @@ def read_markdown(source: str, most: int = MAX_PIECES) -> Document:
         raise MarkupTooComplex(f"has {len(source)} characters; Markdown may have {MAX_CHARACTERS}, send it in parts")
     line_end = "\r\n" if "\r\n" in source else "\n"
     source = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-    # A byte order mark would hide the markup after it.
-    start = int(source.startswith("\ufeff"))
-    front_matter = _FRONT_MATTER.match(source, start)
-    start = front_matter.end() if front_matter else start
-    first_line = source.count("\n", 0, start) + 1
+    start = _end_of_front_matter(source)
     lines = source[start:].split("\n")
     references: dict[str, Any] = {}
     tokens = parse(source[start:], references)
-    _check_size(tokens, first_line)
-    # By the first line of each link reference definition, the line after its last one.
-    definitions = {each["map"][0]: each["map"][1] for each in references.values()}
+    _check_size(tokens, first_line=source.count("\n", 0, start) + 1)
     pieces = len(tokens) + sum(len(token.children or ()) for token in tokens)
     check_pieces(pieces, most)
+
+    # By the first line of each link reference definition, the line after its last one.
+    definitions = {each["map"][0]: each["map"][1] for each in references.values()}
     document = Document(pieces=pieces)
-    # The markup before the next section, and the line after what is read.
-    kept, position = source[:start], 0
     plain: list[str] = []
+    # The markup since the last section, and the line after that section.
+    kept, position = source[:start], 0
     for blocks in _groups(tokens, lines):
-        places = [token.map for token in blocks if token.map]
-        begin, _ = places[0]
-        end = max(end for _, end in places)
-        # Empty lines at the end belong to what is kept between the sections.
-        while end > begin + 1 and not lines[end - 1].strip(" \t"):
-            end -= 1
         contents = [_Content(token) for token in blocks if token.type == "inline"]
         plain += [content.plain for content in contents]
-        if not any(content.passages for content in contents):
-            continue
-        kept += "".join(line + "\n" for line in _unindented(lines, position, begin, definitions))
-        own = [_definition(lines[line : definitions[line]]) for line in range(begin, end) if line in definitions]
-        section = _Blocks(kept, "\n".join(lines[begin:end]), line_end, blocks, contents, references, own)
         passages = [passage for content in contents for passage in content.passages]
+        if not passages:
+            continue
+        begin, end = _lines_of(blocks, lines)
+        kept += "".join(line + "\n" for line in _unindented(lines, position, begin, definitions))
+        section = _Blocks(
+            before=kept,
+            source="\n".join(lines[begin:end]),
+            line_end=line_end,
+            tokens=blocks,
+            contents=contents,
+            references=references,
+            definitions=[
+                _definition(lines[line : definitions[line]]) for line in range(begin, end) if line in definitions
+            ],
+        )
         document.sections.append(Section(passages, section.write))
-        kept, position = "\n" if end < len(lines) else "", end
-    document.after = (kept + "\n".join(_unindented(lines, position, len(lines), definitions))).replace("\n", line_end)
+        kept = "\n" if end < len(lines) else ""
+        position = end
+    kept += "\n".join(_unindented(lines, position, len(lines), definitions))
+    document.after = kept.replace("\n", line_end)
     document.plain = "\n".join(filter(None, plain))
     return document
+
+
+def _end_of_front_matter(source: str) -> int:
+    """Returns where the Markdown begins: after a byte order mark, which would hide markup, and after front matter."""
+    start = 1 if source.startswith("\ufeff") else 0
+    front_matter = _FRONT_MATTER.match(source, start)
+    return front_matter.end() if front_matter else start
+
+
+def _lines_of(blocks: Sequence[Token], lines: Sequence[str]) -> Range:
+    """Returns the first line of blocks, and the line after their last one that is not empty."""
+    places = [token.map for token in blocks if token.map]
+    begin, _ = places[0]
+    end = max(end for _, end in places)
+    while end > begin + 1 and not lines[end - 1].strip(" \t"):
+        end -= 1
+    return begin, end
 
 
 class _Content:
@@ -127,6 +148,10 @@ class _Content:
             if not translation.text.strip():
                 return None
             tokens += piece.fill(translation)
+        return self._with_same_structure(tokens, references)
+
+    def _with_same_structure(self, tokens: Sequence[Token], references: dict[str, Any]) -> list[Token] | None:
+        """Returns inline tokens with the first delimiters of emphasis that keep the structure, None if none does."""
         structure = inline_structure(self.token.children or [])
         for delimiters in _DELIMITERS:
             attempt = list(_with_delimiters(tokens, delimiters))
@@ -143,7 +168,8 @@ class _Content:
 class _Blocks:
     """A section: the markup before it, and a block or several that are written at once.
 
-    `references` are the link reference definitions of the document; `definitions`, the source of those in the blocks.
+    `references` are the link reference definitions of the whole document, as the parser knows them. `definitions` has
+    the source of the definitions that are within the blocks.
     """
 
     before: str
@@ -178,11 +204,15 @@ def _check_size(tokens: Iterable[Token], first_line: int) -> None:
     line, contents = first_line, 0
     for token in tokens:
         line = first_line + token.map[0] if token.map else line
-        contents += token.type == "inline"
+        if token.type == "inline":
+            contents += 1
         if contents > MAX_CONTENTS:
             raise MarkupTooComplex(f"has more than {MAX_CONTENTS} paragraphs, headings and cells; send it in parts")
         deepest = max((child.level for child in token.children or ()), default=token.level)
-        if deepest + (token.nesting > 0) >= MAX_NESTING:
+        if token.nesting > 0:
+            # What the token opens is one level deeper.
+            deepest += 1
+        if deepest >= MAX_NESTING:
             raise MarkupTooComplex(f"markup is nested more than {MAX_NESTING} deep at line {line}")
 
 
@@ -218,15 +248,21 @@ def _definition(lines: Sequence[str]) -> str:
 
 
 def _with_delimiters(tokens: Iterable[Token], delimiters: str) -> Iterator[Token]:
-    """Yields tokens with these delimiters of emphasis, in turns at each depth; none change nothing."""
+    """Yields tokens with other delimiters of emphasis, see `_DELIMITERS`."""
+    if not delimiters:
+        yield from tokens
+        return
     depth = 0
     for token in tokens:
-        if delimiters and token.tag in ("em", "strong"):
-            depth -= token.nesting < 0
-            yield token.copy(markup=delimiters[depth % len(delimiters)] * len(token.markup))
-            depth += token.nesting > 0
-        else:
+        if token.tag not in ("em", "strong"):
             yield token
+            continue
+        is_opening = token.nesting > 0
+        if not is_opening:
+            depth -= 1
+        yield token.copy(markup=delimiters[depth % len(delimiters)] * len(token.markup))
+        if is_opening:
+            depth += 1
 
 
 def _text_token(text: str) -> Token:
@@ -254,40 +290,42 @@ def _inline_token(children: list[Token]) -> Token:
 
 def _parts(tokens: Sequence[Token]) -> Iterator[InlinePart[Token]]:
     """Yields the parts of inline tokens, each of which has one token or several."""
-    # The token after `token`.
     index = 0
     while index < len(tokens):
         token = tokens[index]
-        index += 1
+        following = index + 1
         if token.type == "text":
-            yield from _text_parts(token.content, is_first=index == 1)
+            yield from _text_parts(token.content, is_first=index == 0)
         elif token.type == "softbreak":
             yield InlinePart([token], kind="line")
         elif token.type == "hardbreak":
             yield InlinePart([token], kind="break")
         elif token.info == "auto" and token.nesting > 0:
-            # An autolink such as <https://a.org>: its start, its text and its end.
-            index += 2
-            yield InlinePart(tokens[index - 3 : index], kind="atom")
+            # An autolink such as <https://a.org> has three tokens: its start, its text and its end.
+            following = index + 3
+            yield InlinePart(tokens[index:following], kind="atom")
         elif token.type == "html_inline":
-            last, kind, tag = _inline_html(tokens, index - 1)
-            yield InlinePart(tokens[index - 1 : last + 1], kind=kind, tag=tag)
-            index = last + 1
+            last, kind, tag = _inline_html(tokens, index)
+            following = last + 1
+            yield InlinePart(tokens[index:following], kind=kind, tag=tag)
         elif token.nesting:
             yield InlinePart([token], kind="start" if token.nesting > 0 else "end", tag=token.tag)
         else:
             yield InlinePart([token], kind="atom")
+        index = following
 
 
 def _text_parts(text: str, *, is_first: bool) -> Iterator[InlinePart[Token]]:
-    """Yields a text without what GitHub reads in texts: boxes of tasks, kinds of alerts, footnotes."""
+    """Yields the parts of a text. What GitHub reads in texts is markup: boxes of tasks, kinds of alerts, footnotes."""
     position = 0
-    if is_first and (mark := _BOX_OR_ALERT.match(text)):
+    mark = _BOX_OR_ALERT.match(text) if is_first else None
+    if mark is not None:
         position = mark.end()
         yield InlinePart([_markup_token(mark[0])], kind="separator")
     for footnote in _FOOTNOTE.finditer(text, position):
         is_definition = is_first and footnote.start() == 0 and text.startswith(":", footnote.end())
-        end = footnote.end() + is_definition
+        # The colon belongs to a definition.
+        end = footnote.end() + 1 if is_definition else footnote.end()
         if position < footnote.start():
             yield InlinePart([_text_token(text[position : footnote.start()])], text[position : footnote.start()])
         yield InlinePart([_markup_token(text[footnote.start() : end])], kind="separator" if is_definition else "atom")
@@ -297,9 +335,9 @@ def _text_parts(text: str, *, is_first: bool) -> Iterator[InlinePart[Token]]:
 
 
 def _inline_html(tokens: Sequence[Token], index: int) -> tuple[int, Kind, str]:
-    """Returns the last token of inline HTML, what it is to its sentence, and its tag.
+    """Returns the last token of inline HTML, what the HTML is to its sentence, and its tag.
 
-    The last token is the first one too, but for an element that is not translated.
+    An element that is not translated has several tokens, up to its end tag. All other inline HTML is one token.
     """
     source = tokens[index].content
     found = _TAG.match(source)

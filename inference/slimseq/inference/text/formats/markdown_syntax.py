@@ -34,7 +34,7 @@ def _parser() -> MarkdownIt:
 
 
 def parse(text: str, references: MutableMapping[str, Any]) -> list[Token]:
-    """Returns the tokens of Markdown. `references` has link reference definitions, and receives those of the text."""
+    """Returns the tokens of Markdown. Link reference definitions of the text are added to `references`."""
     tokens = _parser().parse(text, {"references": references})
     for child in (child for token in tokens for child in token.children or ()):
         if child.type == "image":

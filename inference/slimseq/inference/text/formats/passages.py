@@ -52,7 +52,11 @@ class Passage(Generic[Markup]):
 
     @property
     def elements_to_find(self) -> list[InlineElement[Markup]]:
-        """The elements to find in a translation: with more than atoms, and less than all of the element around them."""
+        """The elements to find in a translation.
+
+        An element that has only atoms is found by its atoms. An element that is all of its parent goes where the parent
+        goes.
+        """
         root = InlineElement[Markup]((), (), 0, len(self.text), self.outermost)
         pairs = [(child, parent) for parent in root.walk() for child in parent.children]
         smaller = [child for child, parent in pairs if (child.start, child.end) != (parent.start, parent.end)]
@@ -61,7 +65,7 @@ class Passage(Generic[Markup]):
     def fill(self, translation: TextOutput) -> list[Markup]:
         """Returns the translation of the text with its markup."""
         if not self.outermost:
-            # The passage has no atoms: a character that looks like one is one of the user's.
+            # The passage has no atoms: a character that looks like an atom belongs to the user's text.
             return [self.write_text(translation.text)]
         scores = {id(element): np.zeros(len(translation.text)) for element in self.elements_to_find}
         by_index = list(scores.values())
@@ -127,7 +131,7 @@ def with_single_spaces(text: str) -> str:
 
 
 def _with_breaks(parts: Iterable[InlinePart[Markup]]) -> list[InlinePart[Markup]]:
-    """Returns parts in which each line break is a space, or a mark within a sentence, or separates sentences."""
+    """Returns the parts with each line break decided: it is a space, a mark in a sentence, or the end of a sentence."""
     decided: list[InlinePart[Markup]] = []
     parts = _join_texts(parts)
     # How many inline elements are open.
@@ -140,7 +144,8 @@ def _with_breaks(parts: Iterable[InlinePart[Markup]]) -> list[InlinePart[Markup]
         elif part.kind == "line":
             is_after_separator = index > 0 and parts[index - 1].kind == "separator"
             is_end = is_after_separator or _ENDS_SENTENCE.search(_text_beside(parts, index, -1))
-            part = InlinePart(part.markup, kind="break") if is_end and depth == 0 else InlinePart(part.markup, " ")
+            ends_sentence = bool(is_end) and depth == 0
+            part = InlinePart(part.markup, kind="break") if ends_sentence else InlinePart(part.markup, " ")
         elif part.kind == "break" and depth == 0:
             before, after = _text_beside(parts, index, -1), _text_beside(parts, index, 1)
             if after[:1].islower() and has_words(before) and not _ENDS_SENTENCE.search(before):
@@ -256,7 +261,7 @@ class _ElementTree(Generic[Markup]):
 
 
 def _is_mixed(element: InlineElement[Markup], text: str) -> bool:
-    """Whether words are beside an element in this one that holds some, or on both sides of one."""
+    """Whether an element mixes words and elements: a child has words and words are beside it, or words surround it."""
     starts = [child.start for child in element.children]
     ends = [child.end for child in element.children]
     gaps = zip([element.start, *ends], [*starts, element.end], strict=True)

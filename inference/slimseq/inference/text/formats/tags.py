@@ -1,9 +1,9 @@
-"""Puts the tags of a sentence around the words of its translation that they belonged to.
+"""Puts the tags of a sentence around the right words of its translation.
 
-An element goes around the words that `alignment` found to belong to it. Without such words, it goes around the same
-words (names, numbers), and else around the word in the same place as in the source. Each tag comes back once, within
-the elements that it was in, and around a word if it had one. So does each atom, which is code or an image: one
-character of the text stands for it. `passages` decides which tags belong to a sentence.
+An inline element goes around the words that `alignment` found to belong to it. If there are none, it goes around the
+same words (names, numbers), or else around the word at the same place as in the source. Each tag comes back once,
+within the elements that it was in, and around a word if it had one. Each atom comes back once too: code or an image,
+for which one character of the text stands. `passages` decides which tags belong to a sentence.
 """
 
 import math
@@ -16,11 +16,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.text.spans import Range, SpanKind, find_spans, overlaps
+from slimseq.inference.text.span_rules import SpanKind
+from slimseq.inference.text.spans import Range, find_spans, overlaps
 
 # The markup of one tag: source of HTML, or a token of Markdown.
 Markup = TypeVar("Markup")
-# By the `id` of an element, how much each character of a translation belongs to it: 1 at most.
+# For each element, by its Python `id`: how much each character of a translation belongs to the element, 1 at most.
 ScoresOfElements = Mapping[int, NDArray[np.float64]]
 
 # Characters for private use, each of which represents code or an image in a text.
@@ -28,14 +29,14 @@ ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 # An atom, or a word without the punctuation around it.
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
 _ATOM = re.compile(f"[{ATOMS}]")
-# Each is one word: a tag within it would break it.
+# A span of these kinds is one word: a tag within it would break it.
 _WHOLE = frozenset({SpanKind.CODE, SpanKind.URL, SpanKind.EMAIL})
 _PUNCTUATION = ".,:;!?…"
 # A word belongs to an element if its score is at least this share of the largest score of a word. The share is lower
 # for an element of several words: they depend on each other too (docs/decisions/033).
 MIN_SHARE, MIN_PHRASE_SHARE = 0.6, 0.25
-# What an element gains by each of its own atoms, and loses by one of others. It outweighs the gains of all words, which
-# are 1 each at most.
+# What an element gains by each of its own atoms, and loses by an atom of another element. It outweighs the gains of all
+# words, which are 1 each at most.
 ATOM_GAIN = 1000.0
 
 
@@ -68,7 +69,7 @@ Placed = tuple[Range, InlineElement[Markup]]
 
 
 def atoms_of(text: str) -> list[Range]:
-    """Returns where the atoms of a text are. If it has more of these characters, they are a user's."""
+    """Returns where the atoms of a text are. A text with more such characters than there are atoms is a user's own."""
     found = [match.span() for match in islice(_ATOM.finditer(text), len(ATOMS) + 1)]
     return found if len(found) <= len(ATOMS) else []
 
@@ -94,7 +95,7 @@ def find_words(text: str) -> list[Range]:
 
 
 class TagRestorer(Generic[Markup]):
-    """Restores the tags of one text in its translation."""
+    """Restores the tags of one text in its translation. `write_text` makes markup of a text."""
 
     def __init__(
         self, text: str, translation: str, scores: ScoresOfElements, write_text: Callable[[str], Markup]
@@ -120,10 +121,12 @@ class TagRestorer(Generic[Markup]):
             yield self._write(before.rstrip(" ") if element.is_break else before)
             # The model has dropped the atom. It is written between two words, with spaces around it.
             is_lost = element.is_atom and start == stop
-            if is_lost and self._translation[target[0] : start][-1:].strip():
+            has_word_before = start > target[0] and not self._translation[start - 1].isspace()
+            has_word_after = stop < end and not self._translation[stop].isspace()
+            if is_lost and has_word_before:
                 yield self._write_text(" ")
             yield from element.opening
-            if is_lost and self._translation[stop:end][:1].strip():
+            if is_lost and has_word_after:
                 yield self._write_text(" ")
             if not element.is_atom:
                 yield from self.restore(element.children, (element.start, element.end), (start, stop))
@@ -143,13 +146,18 @@ class TagRestorer(Generic[Markup]):
         without_words: list[InlineElement[Markup]] = []
         for element in elements:
             content = self._text[element.start : element.end]
+            is_whole_part = (element.start, element.end) == source
+            if is_whole_part and not element.is_atom and not placed:
+                placed.append((target, element))
+                continue
+            if WORD.search(content) and not element.is_atom:
+                with_words.append((self._gains(element, source, target, words), element))
+                continue
+            # An atom, or an element with nothing but punctuation: the translation may have the same characters.
             start = self._translation.find(content, *target) if content else -1
             place = start, start + len(content)
-            if (element.start, element.end) == source and not element.is_atom and not placed:
-                placed.append((target, element))
-            elif WORD.search(content) and not element.is_atom:
-                with_words.append((self._gains(element, source, target, words), element))
-            elif start >= 0 and (element.is_atom or not overlaps(place, [*words, *(taken for taken, _ in placed)])):
+            taken = [*words, *(other for other, _ in placed)]
+            if start >= 0 and (element.is_atom or not overlaps(place, taken)):
                 placed.append((place, element))
             else:
                 without_words.append(element)
@@ -172,12 +180,11 @@ class TagRestorer(Generic[Markup]):
         unplaced: list[InlineElement[Markup]] = []
         while with_words:
             owners = [_find_owner(word, placed) for word in words]
+            # The best run of free words for each element.
             runs = []
             for gains, _ in with_words:
-                of_free_words = [
-                    gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)
-                ]
-                runs.append(best_run(of_free_words))
+                pairs = zip(gains, owners, strict=True)
+                runs.append(best_run([gain if owner is None else -math.inf for gain, owner in pairs]))
             best = runs.index(max(runs))
             gains, element = with_words.pop(best)
             total, first, last = runs[best]
@@ -194,20 +201,24 @@ class TagRestorer(Generic[Markup]):
         """Returns what an element gains by each word: positive where the word belongs to it."""
         content = self._text[element.start : element.end]
         scores = self._scores.get(id(element))
-        largest = 0.0 if scores is None else max((scores[slice(*word)].max() for word in self._words), default=0.0)
-        start = self._translation.find(content, *target)
+        largest = 0.0
+        if scores is not None:
+            largest = max((scores[start:end].max() for start, end in self._words), default=0.0)
+        same_start = self._translation.find(content, *target)
         if scores is not None and largest > 0:
             least = MIN_SHARE if len(WORD.findall(content)) == 1 else MIN_PHRASE_SHARE
-            gains = [float(scores[slice(*word)].max() / largest - least) for word in words]
-        elif start >= 0:
-            gains = [1.0 if overlaps(word, [(start, start + len(content))]) else -1.0 for word in words]
+            gains = [float(scores[start:end].max() / largest - least) for start, end in words]
+        elif same_start >= 0:
+            same_words = same_start, same_start + len(content)
+            gains = [1.0 if overlaps(word, [same_words]) else -1.0 for word in words]
         else:
-            # All gains are negative, so the best run is one word: the one at the same share of the length.
+            # All gains are negative, so the best run is one word: the word at the same share of the length.
             position = (element.start - source[0]) / max(1, source[1] - source[0])
             gains = [-abs(place / len(words) - position) for place in range(len(words))]
+
         own_atoms = {self._text[each.start] for each in element.walk() if each.is_atom}
-        for index, word in enumerate(words):
-            written = self._translation[slice(*word)]
+        for index, (start, end) in enumerate(words):
+            written = self._translation[start:end]
             if written in ATOMS:
                 gains[index] = ATOM_GAIN if written in own_atoms else -ATOM_GAIN
         return gains
@@ -220,19 +231,24 @@ class TagRestorer(Generic[Markup]):
         words: Sequence[Range],
         taken: Sequence[Range],
     ) -> Range:
-        """Returns an empty place between words: about where it is in the source, and where no other is if possible."""
-        edges = [target[0], *(start for start, _ in words), target[1]] if element.end < source[1] else [target[1]]
+        """Returns an empty place between words, at about the same share of the length as in the source.
+
+        If possible, it is a place where no other element is.
+        """
+        is_last = element.end >= source[1]
+        edges = [target[1]] if is_last else [target[0], *(start for start, _ in words), target[1]]
         used = {start for start, stop in taken if start == stop}
-        if source[0] < element.start and element.end < source[1]:
+        if source[0] < element.start and not is_last:
             # What is within its part of the text is not put at an end of the translation's part.
             used |= {*target}
-        wanted = target[0] + (element.start - source[0]) * (target[1] - target[0]) / max(1, source[1] - source[0])
+        source_length, target_length = source[1] - source[0], target[1] - target[0]
+        wanted = target[0] + (element.start - source[0]) * target_length / max(1, source_length)
         free = [edge for edge in edges if not any(start < edge < stop for start, stop in taken)]
         edge = min(free, key=lambda edge: (edge in used, abs(edge - wanted)))
         return edge, edge
 
     def _with_punctuation(self, element: InlineElement[Markup], place: Range) -> Range:
-        """Takes in the punctuation after a place, where the element ends with the same."""
+        """Returns a place with the punctuation after it, if the element ends with the same punctuation."""
         content = self._text[element.start : element.end]
         ending = content[len(content.rstrip(_PUNCTUATION)) :]
         start, stop = place
@@ -258,7 +274,8 @@ def _share_place(
 ) -> bool:
     """Places an element where all words are taken. Returns whether another element could give away a part of its place.
 
-    The element gets the last word of the owner of the word by which it gains most, or half of the owner's only word.
+    The other element is the owner of the word by which the element gains most. It gives away its last word, or half of
+    its only word.
     """
     candidates: list[tuple[float, int]] = []
     for gain, owner in zip(gains, owners, strict=True):

@@ -1,0 +1,75 @@
+"""Which shapes go on after their first stage, and for how many steps."""
+
+import math
+
+from slimseq.compression.compress.shape_candidates import Shape, ShapeCandidates, least_of_each_target, steps_in_all
+from slimseq.compression.compress.staged_training import DECAY_FRACTION, MIN_STEPS, Stage
+from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
+from slimseq.models_store.measurements import Performance
+
+PLAN = LayerPlan((PlannedLayer(0, 4, None, 64),), (PlannedLayer(1, 2, 4, 32),))
+
+
+def shape(name: str, target: float, is_uniform: bool = False) -> Shape:
+    return Shape(name, PLAN, target, is_uniform, seconds=0.01, divergence=0.5)
+
+
+def speed(tokens_per_second: float) -> Performance:
+    return Performance(
+        host="here",
+        threads=1,
+        runtime="onnxruntime",
+        batch=1,
+        input_tokens=10,
+        output_tokens=10,
+        p50_ms=1,
+        p95_ms=1,
+        p99_ms=1,
+        tokens_per_second=tokens_per_second,
+        resident_bytes=1,
+    )
+
+
+def test_a_shape_is_the_same_after_json() -> None:
+    one = shape("x2", 2.0)
+
+    assert Shape.from_record(one.record()) == one
+
+
+def test_of_each_target_the_shape_with_the_least_loss_goes_on_and_the_slowest_target_comes_first() -> None:
+    shapes = [shape("x3", 3.0), shape("x3-uniform", 3.0, True), shape("x2", 2.0), shape("x2-uniform", 2.0, True)]
+
+    found = least_of_each_target(shapes, {"x3": 2.0, "x3-uniform": 2.5, "x2": 1.9, "x2-uniform": 1.8})
+
+    assert [each.name for each in found] == ["x2-uniform", "x3"]
+
+
+def test_a_training_gets_the_steps_that_its_time_allows() -> None:
+    stage = Stage(steps=100, seconds=50, dev_loss=1.0)
+
+    assert steps_in_all(stage, seconds=400) == 900
+
+
+def test_the_first_stage_never_reaches_into_the_fall_of_the_learning_rate() -> None:
+    stage = Stage(steps=1000, seconds=50, dev_loss=1.0)
+
+    found = steps_in_all(stage, seconds=0)
+
+    assert found == math.ceil(1000 / (1 - DECAY_FRACTION))
+    assert found * (1 - DECAY_FRACTION) >= 1000
+
+
+def test_a_short_training_has_the_steps_of_a_whole_warm_up() -> None:
+    assert steps_in_all(Stage(steps=10, seconds=10, dev_loss=1.0), seconds=1) == MIN_STEPS
+
+
+def test_predicted_speeds_stand_beside_measured_ones() -> None:
+    found = ShapeCandidates([], [], predicted={"x2": 2.0, "x9": 9.0}, whole="quantized")
+
+    words = found.predictions({"quantized": speed(100), "x2": speed(210)})
+
+    assert words == ["Predicted and measured times the speed of quantized: x2 2.00 and 2.10."]
+
+
+def test_nothing_is_said_of_predictions_that_cannot_be_compared() -> None:
+    assert ShapeCandidates([], []).predictions({}) == []
