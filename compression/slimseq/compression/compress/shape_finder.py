@@ -28,7 +28,6 @@ from slimseq.compression.train.data.training_data import TrainingSet, read_examp
 
 # Number of speeds (or sizes) to search shapes for. They are spaced evenly by their ratio, between the whole model in
 # int8 and the smallest shape.
-
 TARGETS = 4
 # Texts that say which tokens a smaller vocabulary has, for the measurement of its cost.
 VOCABULARY_TEXTS = 5000
