@@ -35,11 +35,7 @@ from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
-<<<<<<< HEAD
 # a choice needs, the greater share. Candidates are faster than the original, so that measuring one takes less.
-=======
-# a choice needs, the greater share. Candidates are faster than the original, so that measuring one costs less than this.
->>>>>>> docs52
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
 # Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
 SCORER_PAIRS = 8

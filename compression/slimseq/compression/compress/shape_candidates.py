@@ -82,13 +82,8 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         return ShapeCandidates([], ["There was no time for training, which makes faster variants: try --within 60m."])
     if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
-<<<<<<< HEAD
     finder = ShapeFinder(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
-=======
-    search_run = _Search(run, decoding)
-    shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", search_run.find_shapes)]
->>>>>>> docs52
     for shape in shapes:
         run.context.say(
             f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
@@ -108,115 +103,6 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     )
 
 
-<<<<<<< HEAD
-=======
-class _Search:
-    """The part that needs the original's weights. They are read when they are needed, and only then."""
-
-    def __init__(self, run: Run, decoding: DecodingChoice) -> None:
-        self._run = run
-        self._decoding = decoding
-        self._parent: Parent | None = None
-
-    @property
-    def parent(self) -> Parent:
-        if self._parent is None:
-            run = self._run
-            self._parent = open_parent(run.own_context, run.original.task, run.original.variant, run.name("shape"))
-        return self._parent
-
-    @property
-    def cache(self) -> Path:
-        """The folder of the original's moments, which the trainings use too."""
-        return moments_folder(self._run.build_folder, self._run.original)
-
-    def close(self) -> None:
-        self._parent = None
-
-    def whole(self) -> LayerPlan:
-        """Returns the plan that keeps everything."""
-        return LayerPlan.from_record(
-            self._run.folder.find_or_make("whole", lambda: whole_plan(self.parent.model).record())
-        )
-
-    def calibration(self) -> TrainingSet:
-        """Returns the pairs for moments and fits."""
-        return self._pairs(slice(None, calibration_pairs(self._run)))
-
-    def probes(self) -> TrainingSet:
-        """Returns other pairs, on which divergences are measured."""
-        return self._pairs(slice(-PROBE_PAIRS, None))
-
-    def _pairs(self, part: slice) -> TrainingSet:
-        examples = read_examples(self._run.original.task, [str(self._run.data.calibration)])[part]
-        prefix = self.parent.manifest.generation.prefix
-        return TrainingSet(examples, self.parent.tokenizer, prefix, self.parent.limits)
-
-    def costs(self) -> CostTable:
-        run = self._run
-
-        def measure() -> dict[str, Any]:
-            texts = [example.source for example in run.choosing]
-            options = run.original.generation.options(**self._decoding.settings)
-            workload = Workload.of(self.parent, texts, self._decoding.output_tokens, options)
-            return measure_costs(run.own_context, self.parent, workload, run.plan.part(COSTS_SHARE)).record()
-
-        return CostTable.from_record(run.folder.find_or_make("costs", measure))
-
-    def losses(self) -> LossTable:
-        run = self._run
-
-        def measure() -> dict[str, Any]:
-            table = measure_losses(
-                self.parent.model,
-                self.calibration(),
-                self.probes(),
-                run.own_context,
-                seconds=run.plan.part(LOSSES_SHARE),
-                cache=self.cache,
-            )
-            return table.record()
-
-        return LossTable.from_record(run.folder.find_or_make("losses", measure))
-
-    def find_shapes(self) -> list[dict[str, Any]]:
-        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
-        run = self._run
-        found = search(self.whole(), self.losses(), self.costs(), TARGETS, run.options.aim, RANKED_SHAPES)
-        shapes: list[Shape] = []
-        for target in TARGETS:
-            of_target = [
-                Shape("", each.plan, target, each.is_uniform, each.predicted.seconds, self._divergence(each.plan))
-                for each in found
-                if each.target == target
-            ]
-            for is_uniform in (False, True):
-                same_kind = [each for each in of_target if each.is_uniform == is_uniform]
-                if same_kind:
-                    shapes.append(min(same_kind, key=lambda each: each.divergence))
-        return [
-            Shape(
-                run.name(f"x{each.target:g}{'-uniform' if each.is_uniform else ''}"),
-                *(each.plan, each.target, each.is_uniform, each.seconds, each.divergence),
-            ).record()
-            for each in shapes
-        ]
-
-    def _divergence(self, plan: LayerPlan) -> float:
-        run, model = self._run, self.parent.model
-        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
-        cut = cut_to_plan(model, plan, kept, fitted)
-        return divergence(model, cut, self.probes(), run.own_context)
-
-
-def calibration_pairs(run: Run) -> int:
-    """Returns the number of pairs for moments and fits: as many as there is time for."""
-    # A forward pass takes less time than the generation of a pair.
-    affordable = LOSSES_SHARE * run.plan.within / 2 / run.pair_seconds
-    return min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
-
-
->>>>>>> docs52
 def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape, Stage]]:
     """Trains all shapes for the same number of steps; returns the one of each target with the least dev loss."""
     if not shapes:
