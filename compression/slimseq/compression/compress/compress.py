@@ -22,7 +22,8 @@ from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import check_scorer
-from slimseq.compression.compress.shape_candidates import TARGETS, find_shape_candidates
+from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.shape_finder import TARGETS
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
 from slimseq.compression.context import Context, every
@@ -119,10 +120,9 @@ def _outlook(run: Run) -> str:
     begin = "Going on" if run.folder.is_resumed else "Trying"
     parts = [f"{begin}: int8 and other search settings, measured on {len(run.data.dev):,} dev pairs"]
     if run.plan.allows_training:
-        speeds = ", ".join(f"{target:g}" for target in TARGETS)
         parts.append(
-            f"then shapes of layers at {speeds} times the speed of int8, with about "
-            f"{run.plan.for_training / 60:.0f} minutes of training"
+            f"then shapes of layers at {TARGETS} speeds, with at most {run.plan.for_training / 60:.0f} minutes of "
+            "training"
         )
     return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
 
