@@ -61,7 +61,7 @@ class Shape:
     def title(self) -> str:
         kind = "uniform" if self.is_uniform else "searched"
         counts = [f"{len(layers)} {stack}" for stack, layers in self.plan.stacks.items()]
-        return f"{' and '.join(counts)} layers, {kind}, int8"
+        return f"{' and '.join(counts)} layers, {kind} for {self.target:g} times the speed of int8"
 
     def record(self) -> dict[str, Any]:
         return {**vars(self), "plan": self.plan.record()}
@@ -207,7 +207,7 @@ class ShapeFinder:
             if not proposals:
                 continue
             measured, best = min(proposals, key=lambda proposal: proposal[0])
-            name = run.name(f"x{target:g}-uniform" if is_uniform else f"x{target:g}")
+            name = shape_name(run, targets.index(target), is_uniform)
             shapes.append(Shape(name, best.plan, target, is_uniform, best.predicted.seconds, measured))
         return [shape.record() for shape in shapes]
 
@@ -216,6 +216,16 @@ class ShapeFinder:
         kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
         cut = cut_to_plan(model, plan, kept, fitted)
         return divergence(model, cut, self.probes(), run.own_context)
+
+
+def shape_name(run: Run, index: int, is_uniform: bool) -> str:
+    """Returns the name of the candidate at a target, given the target's index. Speeds of this machine are not in it."""
+    return run.name(f"shape{index + 1}-uniform" if is_uniform else f"shape{index + 1}")
+
+
+def shape_names(run: Run) -> list[str]:
+    """Returns the names of all candidates that a run may make of shapes."""
+    return [shape_name(run, index, is_uniform) for index in range(TARGETS) for is_uniform in (False, True)]
 
 
 def calibration_pairs(run: Run) -> int:
