@@ -86,7 +86,7 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
     for shape in shapes:
         run.context.say(
-            f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
+            f"{shape.name}: {shape.title(run.options.aim)}, {shape.divergence:.3f} nats a token from the original before its training"
         )
     structures = structure_rows(finder.whole(), finder.losses(), finder.costs())
     finder.close()
@@ -146,7 +146,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         following = [{"quantize": {"scheme": SCHEME}}]
         if decoding:
             following.append({"decode": dict(decoding)})
-        candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
+        candidate = Candidate(shape.name, shape.title(run.options.aim), ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
         kept, _ = run.measure_and_announce(candidate)

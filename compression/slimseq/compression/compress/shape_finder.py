@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
+from slimseq.compression.compress.compress_options import Aim
 from slimseq.compression.compress.cost_measurement import measure_costs
 from slimseq.compression.compress.costs import CostTable
 from slimseq.compression.compress.decoding_search import DecodingChoice
@@ -57,11 +58,12 @@ class Shape:
     divergence: float
     """From the original's outputs after the cut and the fit, before any training; nats a target token."""
 
-    @property
-    def title(self) -> str:
+    def title(self, aim: Aim) -> str:
+        """Returns what it is, in a few words for tables."""
         kind = "uniform" if self.is_uniform else "searched"
+        what = "the speed of" if aim == "fastest" else "as small as"
         counts = [f"{len(layers)} {stack}" for stack, layers in self.plan.stacks.items()]
-        return f"{' and '.join(counts)} layers, {kind} for {self.target:g} times the speed of int8"
+        return f"{' and '.join(counts)} layers, {kind} for {self.target:g} times {what} int8"
 
     def record(self) -> dict[str, Any]:
         return {**vars(self), "plan": self.plan.record()}
