@@ -1,8 +1,9 @@
 """`compress`: makes smaller variants of a model within a time, and chooses the best one that keeps enough quality.
 
 The stages are one after the other: data, int8, the search settings, shapes of layers with their trainings, and then the
-choice among all candidates. Each stage writes what it found into the run's folder, so that the same command goes on
-after an interruption. What is published, and the recipe that repeats it, are made by `build`.
+choice among all candidates. The dev pairs are halved by the seed: one half chooses what to try next, and the other half
+only confirms the choice at the end. Each stage writes what it found into the run's folder, so that the same command
+goes on after an interruption. What is published, and the recipe that repeats it, are made by `build`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import check_scorer
-from slimseq.compression.compress.shape_candidates import TARGETS, find_shape_candidates
+from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.shape_finder import TARGETS
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import label_with_original
 from slimseq.compression.context import Context, every
@@ -33,7 +35,7 @@ from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
-# a choice needs, the greater share. Each candidate is faster than the original.
+# a choice needs, the greater share. Candidates are faster than the original, so that measuring one takes less.
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
 # Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
 SCORER_PAIRS = 8
@@ -71,9 +73,12 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         GateFailed: the int8 model already misses the bar.
     """
     options.check()
-    found = RunFolder(folder)
-    with found.opened(), _showing_time(context, f"compress {task}/{variant}", options.seconds, found):
-        run = _begin(context, task, variant, options, found)
+    run_folder = RunFolder(folder)
+    with (
+        run_folder.opened(),
+        _showing_time(context, f"compress {task}/{variant}", options.seconds, run_folder),
+    ):
+        run = _begin(context, task, variant, options, run_folder)
         context.say(_outlook(run))
         candidates = _candidates_without_training(run)
         _check_bar(run, candidates[0])
@@ -81,7 +86,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         faster = _with_decoding(candidates, decoding)
         for candidate in faster:
             run.make(candidate)
-            run.announce(candidate)
+            run.measure_and_announce(candidate)
         candidates += faster
         shapes = find_shape_candidates(run, decoding)
         candidates += shapes.candidates
@@ -96,7 +101,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             reason=choice.reason,
             remarks=remarks,
             folder=folder,
-            seconds=round(found.seconds, 1),
+            seconds=round(run_folder.seconds, 1),
         )
 
 
@@ -115,10 +120,9 @@ def _outlook(run: Run) -> str:
     begin = "Going on" if run.folder.is_resumed else "Trying"
     parts = [f"{begin}: int8 and other search settings, measured on {len(run.data.dev):,} dev pairs"]
     if run.plan.allows_training:
-        speeds = ", ".join(f"{target:g}" for target in TARGETS)
         parts.append(
-            f"then shapes of layers at {speeds} times the speed of int8, with about "
-            f"{run.plan.for_training / 60:.0f} minutes of training"
+            f"then shapes of layers at {TARGETS} speeds, with at most {run.plan.for_training / 60:.0f} minutes of "
+            "training"
         )
     return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
 
@@ -136,14 +140,23 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     if options.scorer is not None:
         probe = data.dev[:SCORER_PAIRS]
         check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe])
-    pair_seconds = folder.find(
+    pair_seconds = folder.find_or_make(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
     data = _affordable(data, pair_seconds, plan)
     choosing_half, _ = halves(len(data.dev), context.seed)
-    prefix = options.name or ("" if variant == "original" else variant)
-    places = tuple(int(place) for place in choosing_half)
-    run = Run(context, options, original, data, places, judge, folder, plan, pair_seconds, prefix)
+    run = Run(
+        context=context,
+        options=options,
+        original=original,
+        data=data,
+        choosing_half=tuple(int(place) for place in choosing_half),
+        judge=judge,
+        folder=folder,
+        plan=plan,
+        pair_seconds=pair_seconds,
+        prefix=options.name or ("" if variant == "original" else variant),
+    )
     write_examples(folder.path / CHOOSING, run.choosing)
     run.prepare_store()
     return run
@@ -185,7 +198,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
-    share, (_, high) = run.announce(quantized)
+    share, (_, high) = run.measure_and_announce(quantized)
     if high < run.options.keep:
         raise GateFailed(
             f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "
@@ -196,7 +209,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
 def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
     """Finds the search settings that the model needs, on the choosing half."""
     tolerance = DECODING_TOLERANCE_SHARE * (1 - run.options.keep)
-    record = run.folder.find(
+    record = run.folder.find_or_make(
         "decoding",
         lambda: find_decoding(
             run.own_context,
