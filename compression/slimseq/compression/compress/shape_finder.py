@@ -3,8 +3,10 @@
 The proposals of the search are ranked by their true divergence from the original. `shape_candidates` trains the best.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +18,7 @@ from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.compress.losses import divergence, measure_losses
 from slimseq.compression.compress.run import Run
 from slimseq.compression.compress.shape_search import largest_target, search
-from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE
+from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE, RANKING_SHARE
 from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.choose_parts import choose_parts
@@ -183,29 +185,31 @@ class ShapeFinder:
         return LossTable.from_record(run.folder.find_or_make("losses", measure))
 
     def find_shapes(self) -> list[dict[str, Any]]:
-        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
-        run = self._run
+        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut.
+
+        Where time is short, the estimate of the search takes the place of the measured divergence.
+        """
+        run, aim = self._run, self._run.options.aim
         targets, tokens = self.targets(), self.used_tokens()
-        aim = run.options.aim
         found = search(self.whole(), self.losses(), self.costs(), targets, aim, RANKED_SHAPES, tokens)
-        shapes: list[Shape] = []
-        for target in targets:
-            of_target = [
-                Shape("", each.plan, target, each.is_uniform, each.predicted.seconds, self._divergence(each.plan))
-                for each in found
-                if each.target == target
+        deadline = time.monotonic() + run.plan.part(RANKING_SHARE)
+        divergences: list[float] = []
+        for each in found:
+            is_late = time.monotonic() > deadline
+            divergences.append(each.loss if is_late else self._divergence(each.plan))
+        shapes = []
+        for target, is_uniform in product(targets, (False, True)):
+            proposals = [
+                (measured, each)
+                for measured, each in zip(divergences, found, strict=True)
+                if each.target == target and each.is_uniform == is_uniform
             ]
-            for is_uniform in (False, True):
-                same_kind = [each for each in of_target if each.is_uniform == is_uniform]
-                if same_kind:
-                    shapes.append(min(same_kind, key=lambda each: each.divergence))
-        return [
-            Shape(
-                run.name(f"x{each.target:g}{'-uniform' if each.is_uniform else ''}"),
-                *(each.plan, each.target, each.is_uniform, each.seconds, each.divergence),
-            ).record()
-            for each in shapes
-        ]
+            if not proposals:
+                continue
+            measured, best = min(proposals, key=lambda proposal: proposal[0])
+            name = run.name(f"x{target:g}-uniform" if is_uniform else f"x{target:g}")
+            shapes.append(Shape(name, best.plan, target, is_uniform, best.predicted.seconds, measured))
+        return [shape.record() for shape in shapes]
 
     def _divergence(self, plan: LayerPlan) -> float:
         run, model = self._run, self.parent.model
