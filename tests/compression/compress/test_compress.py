@@ -13,9 +13,9 @@ from slimseq.models_store.fronts import read_fronts
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
+from tests.compression.compress.learned import learned_store
 from tests.compression.compress.pairs import written_pairs
 from tests.compression.tiny import tiny_context, tiny_store
-from tests.families import Family
 
 TASK = Task.TRANSLATION
 # A random model keeps itself, whatever it writes.
@@ -31,16 +31,7 @@ def compress(
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a tiny BART that learned a little: a random one writes nothing, so that nothing can be kept."""
-    folder = tmp_path_factory.mktemp("learned")
-    context = tiny_store(folder, Family.BART)
-    data = written_pairs(folder / "train.jsonl", 400, seed=9)
-    settings = ("--max-steps", "150", "--learning-rate", "0.01", "--warmup-steps", "10", "--tokens-per-batch", "1000")
-    own = ("--from", "original", "--name", "learned", "--store", context.store.root)
-    trained = invoked("train", "translation", "--data", data, *own, *settings)
-    assert trained.code == 0, trained.error
-    context.store.remove(TASK, "original")
-    return context.store.root
+    return learned_store(tmp_path_factory.mktemp("learned"))
 
 
 def context_with(learned: Path, folder: Path) -> Context:

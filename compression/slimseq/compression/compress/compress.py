@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.checks import check_room
+from slimseq.compression.compress.command_record import COMMAND, check_same_command, command_record
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
 from slimseq.compression.compress.front import choose_front
@@ -23,15 +24,17 @@ from slimseq.compression.compress.run_data import RunData, read_data, write_exam
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
-from slimseq.compression.compress.shape_finder import TARGETS
+from slimseq.compression.compress.shape_finder import TARGETS, shape_names
+from slimseq.compression.compress.start_checks import check_names, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
-from slimseq.compression.compress.unlabelled import label_with_original
+from slimseq.compression.compress.unlabelled import LABELLED, label_with_original
 from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadParameters, GateFailed
 from slimseq.evaluation.choice import halves
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
+from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
@@ -42,6 +45,8 @@ SCORER_PAIRS = 8
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
+# Share of the time that one call of a scorer may take: one that hangs must not hold the run up.
+SCORER_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,19 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         run_folder.opened(),
         _showing_time(context, f"compress {task}/{variant}", options.seconds, run_folder),
     ):
-        run = _begin(context, task, variant, options, run_folder)
-        context.say(_outlook(run))
-        candidates = _candidates_without_training(run)
-        _check_bar(run, candidates[0])
+        is_new = not run_folder.has(COMMAND)
+        try:
+            run = _begin(context, task, variant, options, run_folder)
+            context.say(_outlook(run))
+            candidates = _candidates_without_training(run)
+            for candidate in candidates:
+                run.make(candidate)
+            _check_bar(run, candidates[0])
+        except SlimseqError:
+            # A command that was refused leaves no findings, so that a better one can use the folder.
+            if is_new:
+                run_folder.discard(LABELLED)
+            raise
         decoding = _find_decoding(run, candidates[0])
         faster = _with_decoding(candidates, decoding)
         for candidate in faster:
@@ -132,14 +146,18 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     original = context.store.manifest(task, variant)
     plan = TimePlan(options.seconds, lambda: folder.seconds)
     check_room(original, folder.path)
-    judge = Judge(task, options.metric_for(task), options.scorer)
+    judge = Judge(task, options.metric_for(task), options.scorer, SCORER_SHARE * plan.within)
+    record = command_record(context, original, options)
+    check_same_command(folder, record)
+    is_new = not folder.has(COMMAND)
+    folder.find_or_make(COMMAND, lambda: record)
     train, dev = list(options.train), list(options.dev)
     if options.unlabelled:
         train = [label_with_original(context, original, options.unlabelled, folder, plan)]
     data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
     if options.scorer is not None:
         probe = data.dev[:SCORER_PAIRS]
-        check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe])
+        check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe], judge.seconds)
     pair_seconds = folder.find_or_make(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
@@ -158,6 +176,9 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
         prefix=options.name or ("" if variant == "original" else variant),
     )
     write_examples(folder.path / CHOOSING, run.choosing)
+    check_tests(run)
+    if is_new:
+        check_names(run, _candidates_without_training(run), shape_names(run))
     run.prepare_store()
     return run
 
@@ -187,8 +208,6 @@ def _candidates_without_training(run: Run) -> list[Candidate]:
     found = [Candidate(run.name("quantized"), "int8", ({"quantize": {"scheme": scheme}},))]
     if run.options.aim == "smallest":
         found.append(Candidate(run.name("int4"), "int4", ({"quantize": {"scheme": "int4-blocks"}},)))
-    for candidate in found:
-        run.make(candidate)
     return found
 
 

@@ -1,5 +1,6 @@
 """The options of `compress`: a bar, a time, and the data to learn and to choose on."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, OUTPUT, flat
 from slimseq.evaluation.agreement import SIMILARITY_METRIC
 from slimseq.evaluation.metrics import METRICS
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import NAME_PATTERN, Task
 
 Aim = Literal["fastest", "smallest"]
 
@@ -70,5 +71,10 @@ class CompressOptions:
                 "give pairs with --data, or texts without targets with --unlabelled"
                 if not self.train
                 else "--unlabelled takes the place of --data: give one of them"
+            )
+        if self.name and not re.fullmatch(NAME_PATTERN, self.name):
+            raise BadParameters(
+                f"--name {self.name!r} is no beginning of names: use lower-case letters, digits, dots, dashes and "
+                "underscores"
             )
         read_duration(self.within)

@@ -16,6 +16,7 @@ from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import run_scorer
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.step_keys import key_of
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.fastest import default_layout
@@ -42,6 +43,8 @@ class Judge:
     task: Task
     metric: str
     scorer: str | None = None
+    seconds: float | None = None
+    """Time of one call of the scorer. None leaves it to `run_scorer`."""
 
     @property
     def name(self) -> str:
@@ -52,7 +55,7 @@ class Judge:
         targets = [example.target for example in examples]
         if self.scorer is None:
             return score(self.task, outputs, targets)[self.metric]
-        numbers = run_scorer(self.scorer, [example.source for example in examples], outputs, targets)
+        numbers = run_scorer(self.scorer, [example.source for example in examples], outputs, targets, self.seconds)
         rows = np.array([[number, 1.0] for number in numbers])
         return MetricStatistics("scorer", self.scorer, rows, mean_of)
 
@@ -73,7 +76,8 @@ def dev_outputs(
     context: Context, run: RunFolder, store: Store, manifest: Manifest, examples: Sequence[Example]
 ) -> list[str]:
     """Returns a variant's outputs for dev pairs. The run's folder keeps them."""
-    path = run.path / "outputs" / f"{manifest.variant}-{manifest.digest.removeprefix('sha256:')[:16]}.json"
+    key = key_of(manifest.digest, [(each.prefix, each.source) for each in examples])
+    path = run.path / "outputs" / f"{manifest.variant}-{key.removeprefix('sha256:')[:16]}.json"
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if len(kept) == len(examples):

@@ -162,6 +162,12 @@ def _read_dev(context: Context, manifest: Manifest, names: Sequence[str], traini
             f"--dev has {len(found)} different pairs; one half chooses and the other half confirms, so that at least "
             f"{2 * MIN_PAIRS} are needed"
         )
+    close = near_duplicates([each.source for each in found], (each.source for each in training))
+    if close:
+        context.say(
+            f"Warning: {len(close):,} of the {len(found):,} sources of --dev have a near duplicate in --data, so that "
+            "what is measured on them is a little too good."
+        )
     random.Random(context.seed).shuffle(found)
     return found
 

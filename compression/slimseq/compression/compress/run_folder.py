@@ -65,6 +65,12 @@ class RunFolder:
             self.save()
         return self._findings[name]
 
+    def discard(self, *others: str) -> None:
+        """Removes the findings, and other files of the folder, of a run that was refused at its start."""
+        self._findings = {}
+        for name in (FINDINGS, *others):
+            (self.path / name).unlink(missing_ok=True)
+
     def save(self) -> None:
         """Writes the findings, and the seconds so far."""
         self._findings[SECONDS] = round(self.seconds, 3)

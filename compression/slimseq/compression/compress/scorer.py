@@ -84,7 +84,7 @@ def run_scorer(
     return [_number(program, place, line) for place, line in enumerate(written, start=1)]
 
 
-def check_scorer(command: str, sources: Sequence[str], references: Sequence[str]) -> None:
+def check_scorer(command: str, sources: Sequence[str], references: Sequence[str], seconds: float | None = None) -> None:
     """Checks with a few pairs that a command works, and that higher is better.
 
     References must score more as outputs than the references of other pairs do.
@@ -93,9 +93,9 @@ def check_scorer(command: str, sources: Sequence[str], references: Sequence[str]
         BadParameters: the command cannot be run, or it gives wrong outputs at least the score of right ones.
         ScorerFailed: as `run_scorer` does.
     """
-    right = run_scorer(command, sources, references, references)
+    right = run_scorer(command, sources, references, references, seconds)
     shifted = [*references[1:], *references[:1]]
-    wrong = run_scorer(command, sources, shifted, references)
+    wrong = run_scorer(command, sources, shifted, references, seconds)
     if sum(wrong) >= sum(right):
         count = len(references)
         raise BadParameters(

@@ -85,9 +85,8 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     finder = ShapeFinder(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
     for shape in shapes:
-        run.context.say(
-            f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
-        )
+        title = shape.title(run.options.aim)
+        run.context.say(f"{shape.name}: {title}, {shape.divergence:.3f} nats a token from the original before training")
     structures = structure_rows(finder.whole(), finder.losses(), finder.costs())
     finder.close()
     winners = _best_of_each_target(run, shapes)
@@ -146,7 +145,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         following = [{"quantize": {"scheme": SCHEME}}]
         if decoding:
             following.append({"decode": dict(decoding)})
-        candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
+        candidate = Candidate(shape.name, shape.title(run.options.aim), ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
         kept, _ = run.measure_and_announce(candidate)
