@@ -7,7 +7,7 @@ from typing import Any
 
 from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, kinds_of, largest_layers
 from slimseq.compression.compress.run_folder import FINDINGS
-from slimseq.compression.compress.shape_candidates import TARGETS
+from slimseq.compression.compress.shape_finder import Shape
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -19,7 +19,7 @@ from tests.families import Family
 TASK = Task.TRANSLATION
 # Findings that are measured times, or that are decided from measured times. A run that has those of another run makes
 # the same variants.
-MEASURED = ("seconds_of_a_pair", "decoding", "costs", "losses", "first stage steps", "speeds")
+MEASURED = ("seconds_of_a_pair", "decoding", "costs", "losses", "shapes", "first stage steps", "speeds")
 STEPS_OF = "steps of "
 # Steps of a first stage, and of a whole training.
 FIRST_STEPS, STEPS = 40, 60
@@ -30,10 +30,15 @@ LAYER_SECONDS = {"encoder": 1e-3, "decoder": 1.5e-3}
 PART_SHARE = 0.25
 # Share of the layers' time that the rest takes, so that there are shapes of 1.5 and 2 times the speed.
 REST_SHARE = 0.44
-TINY = LayerPlan(
-    tuple(PlannedLayer(index, 4, None, 64) for index in range(2)),
-    tuple(PlannedLayer(index, 4, 4, 64) for index in range(2)),
-)
+ENCODER = tuple(PlannedLayer(index, 4, None, 64) for index in range(2))
+TINY = LayerPlan(ENCODER, tuple(PlannedLayer(index, 4, 4, 64) for index in range(2)))
+# Plans of the tiny model, by the name that a run gives them.
+PLANS = {
+    "x1.5": LayerPlan(ENCODER, (PlannedLayer(0, 4, 2, 64), PlannedLayer(1, 2, 4, 32))),
+    "x1.5-uniform": LayerPlan(ENCODER, tuple(PlannedLayer(index, 2, 2, 48) for index in range(2))),
+    "x2": LayerPlan(ENCODER, (PlannedLayer(1, 4, 3, 48),)),
+    "x2-uniform": LayerPlan(ENCODER[:1], (PlannedLayer(0, 4, 4, 64),)),
+}
 
 
 def learned_store(folder: Path) -> Path:
@@ -65,12 +70,26 @@ def costs_of(whole: LayerPlan) -> dict[str, Any]:
     return CostTable(Cost(REST_SHARE * layers.seconds, 40_000.0), stacks).record()
 
 
-def short_training(variant: str, whole: LayerPlan = TINY, first: int = FIRST_STEPS) -> dict[str, Any]:
-    """Returns findings with which a run with training takes seconds. `variant` is empty for `original`."""
-    begin = f"{variant}-" if variant else ""
-    names = [f"{begin}x{target:g}{kind}" for target in TARGETS for kind in ("", "-uniform")]
-    steps = {f"{STEPS_OF}{name}": STEPS for name in names}
-    return {"costs": costs_of(whole), "first stage steps": first, **steps}
+def short_training(variant: str) -> dict[str, Any]:
+    """Returns findings with which a run of the tiny model with training takes seconds."""
+    shapes = [
+        Shape(
+            f"{variant}-{name}",
+            plan,
+            float(name.removeprefix("x").removesuffix("-uniform")),
+            name.endswith("uniform"),
+            1e-3,
+            0.1,
+        )
+        for name, plan in PLANS.items()
+    ]
+    steps = {f"{STEPS_OF}{shape.name}": STEPS for shape in shapes}
+    return {
+        "costs": costs_of(TINY),
+        "shapes": [shape.record() for shape in shapes],
+        "first stage steps": FIRST_STEPS,
+        **steps,
+    }
 
 
 def measured_findings(run: Path) -> dict[str, Any]:

@@ -10,17 +10,19 @@ from slimseq.compression.families import NAMES
 from slimseq.compression.prune.layer_plan import whole_plan
 from slimseq.models_store.manifest import Task
 from tests.command_line import Finished, invoked
-from tests.compression.compress.learned import WITHIN, short_training, with_findings
+from tests.compression.compress.learned import WITHIN, costs_of, with_findings
 from tests.compression.compress.pairs import written_pairs
 from tests.compression.test_families import imported
 
 TASK = Task.TRANSLATION
 # Too few to compare first stages: the shape with the least divergence is taken.
-FIRST_STEPS = 12
+FIRST_STEPS, STEPS = 12, 20
 
 
 @pytest.mark.parametrize("model_type", list(NAMES))
-def test_every_family_is_compressed_without_training_and_with_it(model_type: str, tmp_path: Path) -> None:
+def test_every_family_is_compressed_without_training_and_with_it(
+    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = imported(model_type, tmp_path)
     texts = tmp_path / "texts.txt"
     rows = Path(written_pairs(tmp_path / "pairs.jsonl", 300)).read_text(encoding="utf-8").splitlines()
@@ -34,7 +36,8 @@ def test_every_family_is_compressed_without_training_and_with_it(model_type: str
     short = compress("3m", tmp_path / "short")
     whole = whole_plan(open_parent(context, TASK, "original", "x").model)
     long = tmp_path / "long"
-    with_findings(long, short_training("trained", whole, FIRST_STEPS))
+    with_findings(long, {"costs": costs_of(whole), "first stage steps": FIRST_STEPS})
+    monkeypatch.setattr("slimseq.compression.compress.shape_candidates.steps_in_all", lambda *_: STEPS)
     trained = compress(WITHIN, long, "--name", "trained")
 
     for finished in (short, trained):

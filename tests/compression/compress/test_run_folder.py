@@ -12,10 +12,10 @@ from slimseq.models_store.errors import ArtifactInUse
 def test_a_finding_is_made_once_and_kept_for_the_next_run(tmp_path: Path) -> None:
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     with first.opened():
-        first.find("steps", lambda: {"steps": (1, 2)})
+        first.find_or_make("steps", lambda: {"steps": (1, 2)})
 
     with second.opened():
-        found = second.find("steps", lambda: pytest.fail("it was found already"))
+        found = second.find_or_make("steps", lambda: pytest.fail("it was found already"))
 
     assert found == {"steps": [1, 2]}
 
@@ -24,7 +24,7 @@ def test_the_run_that_makes_a_finding_sees_it_as_json_has_it(tmp_path: Path) -> 
     folder = RunFolder(tmp_path / "run")
 
     with folder.opened():
-        found = folder.find("levels", lambda: {8: (1.0, 0.5)})
+        found = folder.find_or_make("levels", lambda: {8: (1.0, 0.5)})
 
     assert found == {"8": [1.0, 0.5]}
 
@@ -32,7 +32,7 @@ def test_the_run_that_makes_a_finding_sees_it_as_json_has_it(tmp_path: Path) -> 
 def test_the_seconds_of_an_interrupted_run_count(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with folder.opened():
-        folder.find("one", lambda: 1)
+        folder.find_or_make("one", lambda: 1)
     path = tmp_path / "run" / FINDINGS
     path.write_text(path.read_text().replace('"seconds": 0', '"seconds": 500', 1))
 

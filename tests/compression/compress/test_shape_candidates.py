@@ -2,7 +2,8 @@
 
 import math
 
-from slimseq.compression.compress.shape_candidates import Shape, ShapeCandidates, least_of_each_target, steps_in_all
+from slimseq.compression.compress.shape_candidates import ShapeCandidates, least_of_each_target, steps_in_all
+from slimseq.compression.compress.shape_finder import Shape
 from slimseq.compression.compress.staged_training import DECAY_FRACTION, MIN_STEPS, Stage
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.models_store.measurements import Performance

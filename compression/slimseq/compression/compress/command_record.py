@@ -47,7 +47,7 @@ def check_same_command(folder: RunFolder, record: Mapping[str, Any]) -> None:
     """
     if not folder.has(COMMAND):
         return
-    known = folder.find(COMMAND, lambda: dict(record))
+    known = folder.find_or_make(COMMAND, lambda: dict(record))
     differing = [
         name if name in HASHED else f"{name} ({_shown(known.get(name))} there, {_shown(value)} now)"
         for name, value in record.items()

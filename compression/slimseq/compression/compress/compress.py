@@ -1,8 +1,9 @@
 """`compress`: makes smaller variants of a model within a time, and chooses the best one that keeps enough quality.
 
 The stages are one after the other: data, int8, the search settings, shapes of layers with their trainings, and then the
-choice among all candidates. Each stage writes what it found into the run's folder, so that the same command goes on
-after an interruption. What is published, and the recipe that repeats it, are made by `build`.
+choice among all candidates. The dev pairs are halved by the seed: one half chooses what to try next, and the other half
+only confirms the choice at the end. Each stage writes what it found into the run's folder, so that the same command
+goes on after an interruption. What is published, and the recipe that repeats it, are made by `build`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
-from slimseq.compression.compress.shape_candidates import TARGETS, find_shape_candidates
+from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.shape_finder import TARGETS
 from slimseq.compression.compress.start_checks import check_names, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import LABELLED, label_with_original
@@ -36,7 +38,7 @@ from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
-# a choice needs, the greater share. Each candidate is faster than the original.
+# a choice needs, the greater share. Candidates are faster than the original, so that measuring one takes less.
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
 # Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
 SCORER_PAIRS = 8
@@ -79,11 +81,14 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         GateFailed: the int8 model already misses the bar.
     """
     options.check()
-    found = RunFolder(folder)
-    with found.opened(), _showing_time(context, f"compress {task}/{variant}", options.seconds, found):
-        is_new = not found.has(COMMAND)
+    run_folder = RunFolder(folder)
+    with (
+        run_folder.opened(),
+        _showing_time(context, f"compress {task}/{variant}", options.seconds, run_folder),
+    ):
+        is_new = not run_folder.has(COMMAND)
         try:
-            run = _begin(context, task, variant, options, found)
+            run = _begin(context, task, variant, options, run_folder)
             context.say(_outlook(run))
             candidates = _candidates_without_training(run)
             for candidate in candidates:
@@ -92,13 +97,13 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         except REFUSALS:
             # A command that was refused leaves no findings, so that a better one can use the folder.
             if is_new:
-                found.discard(LABELLED)
+                run_folder.discard(LABELLED)
             raise
         decoding = _find_decoding(run, candidates[0])
         faster = _with_decoding(candidates, decoding)
         for candidate in faster:
             run.make(candidate)
-            run.announce(candidate)
+            run.measure_and_announce(candidate)
         candidates += faster
         shapes = find_shape_candidates(run, decoding)
         candidates += shapes.candidates
@@ -113,7 +118,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             reason=choice.reason,
             remarks=remarks,
             folder=folder,
-            seconds=round(found.seconds, 1),
+            seconds=round(run_folder.seconds, 1),
         )
 
 
@@ -132,10 +137,9 @@ def _outlook(run: Run) -> str:
     begin = "Going on" if run.folder.is_resumed else "Trying"
     parts = [f"{begin}: int8 and other search settings, measured on {len(run.data.dev):,} dev pairs"]
     if run.plan.allows_training:
-        speeds = ", ".join(f"{target:g}" for target in TARGETS)
         parts.append(
-            f"then shapes of layers at {speeds} times the speed of int8, with about "
-            f"{run.plan.for_training / 60:.0f} minutes of training"
+            f"then shapes of layers at {TARGETS} speeds, with at most {run.plan.for_training / 60:.0f} minutes of "
+            "training"
         )
     return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
 
@@ -149,7 +153,7 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     record = command_record(context, original, options)
     check_same_command(folder, record)
     is_new = not folder.has(COMMAND)
-    folder.find(COMMAND, lambda: record)
+    folder.find_or_make(COMMAND, lambda: record)
     train, dev = list(options.train), list(options.dev)
     if options.unlabelled:
         train = [label_with_original(context, original, options.unlabelled, folder, plan)]
@@ -157,18 +161,27 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     if options.scorer is not None:
         probe = data.dev[:SCORER_PAIRS]
         check_scorer(options.scorer, [each.source for each in probe], [each.target for each in probe], judge.seconds)
-    pair_seconds = folder.find(
+    pair_seconds = folder.find_or_make(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
     data = _affordable(data, pair_seconds, plan)
     choosing_half, _ = halves(len(data.dev), context.seed)
-    prefix = options.name or ("" if variant == "original" else variant)
-    places = tuple(int(place) for place in choosing_half)
-    run = Run(context, options, original, data, places, judge, folder, plan, pair_seconds, prefix)
+    run = Run(
+        context=context,
+        options=options,
+        original=original,
+        data=data,
+        choosing_half=tuple(int(place) for place in choosing_half),
+        judge=judge,
+        folder=folder,
+        plan=plan,
+        pair_seconds=pair_seconds,
+        prefix=options.name or ("" if variant == "original" else variant),
+    )
     write_examples(folder.path / CHOOSING, run.choosing)
     check_tests(run)
     if is_new:
-        check_names(run, _candidates_without_training(run), TARGETS)
+        check_names(run, _candidates_without_training(run))
     run.prepare_store()
     return run
 
@@ -207,7 +220,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
     Raises:
         GateFailed: the upper bound of its retention on the choosing half is below the bar.
     """
-    share, (_, high) = run.announce(quantized)
+    share, (_, high) = run.measure_and_announce(quantized)
     if high < run.options.keep:
         raise GateFailed(
             f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "
@@ -218,7 +231,7 @@ def _check_bar(run: Run, quantized: Candidate) -> None:
 def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
     """Finds the search settings that the model needs, on the choosing half."""
     tolerance = DECODING_TOLERANCE_SHARE * (1 - run.options.keep)
-    record = run.folder.find(
+    record = run.folder.find_or_make(
         "decoding",
         lambda: find_decoding(
             run.own_context,

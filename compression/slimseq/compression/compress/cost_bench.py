@@ -2,10 +2,9 @@
 
 import random
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -14,36 +13,27 @@ from typing import Any, Self
 from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
 from slimseq.compression.compress.loss_table import levels_of
-from slimseq.compression.compress.timed_model import TimedModel, Workload, cut_for_timing, timed_model
+from slimseq.compression.compress.timed_model import Int8Files, Workload, cut_for_timing, int8_files
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 from slimseq.inference.models.shortlist import read_shortlist
-from slimseq.models_store.generation import GenerationOptions
 
 # Share of the tokens that stay where the vocabulary is measured. Of a small vocabulary, half may not suffice to spell
 # all texts.
 VOCABULARY_SHARES = (0.5, 0.9)
-# Share of the time of all measurements for the turns of one cut. Its export takes longer.
-TURNS_SHARE = 0.025
-# A turn generates all texts. There are fewer texts where there would be fewer turns.
-MIN_TURNS = 3
-# More turns would not make the time more exact.
-MAX_TURNS = 25
+# Share of the time of all measurements for timing one cut. Its export takes longer.
+TIMING_SHARE = 0.04
+# The place of a model's weights in memory makes it up to 8 % slower or faster, as long as it is open. Therefore each
+# model is opened several times.
+MIN_OPENINGS, MAX_OPENINGS = 3, 10
+# How often all texts are generated in each opening.
+PASSES = 2
 
-# Seconds of the turns of each text, by stack.
-Timings = defaultdict[str, defaultdict[int, list[float]]]
-
-
-def _new_timings() -> Timings:
-    return defaultdict(lambda: defaultdict(list))
-
-
-def _undisturbed(turns: Sequence[float]) -> float:
-    """Returns the lower quartile of the seconds of turns: other processes only ever make a turn longer."""
-    return sorted(turns)[len(turns) // 4]
+# The mean seconds of a text in each opening, by stack.
+Timings = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -63,60 +53,40 @@ class Relative:
         return Cost(seconds, sum(self.bytes[side] - whole[side].bytes for side in sides))
 
 
-@dataclass(frozen=True)
-class _Contender:
-    """A model in turns with another, the texts in its own ids, and its times."""
-
-    model: TimedModel
-    rows: Sequence[Sequence[int]]
-    timings: Timings = field(default_factory=_new_timings)
-
-    def run(self, index: int, options: GenerationOptions) -> None:
-        """Times one text."""
-        for side, seconds in self.model.seconds(self.rows[index], options).items():
-            self.timings[side][index].append(seconds)
-
-    def seconds_of(self, side: str) -> float:
-        """Returns the seconds of all texts in one graph."""
-        return sum(map(_undisturbed, self.timings[side].values()))
-
-
 class CostBench:
-    """The whole model, open, and what is timed beside it."""
+    """The whole model, and what is timed beside it."""
 
-    def __init__(self, parent: Parent, workload: Workload, whole: TimedModel, turns_seconds: float) -> None:
+    def __init__(self, parent: Parent, workload: Workload, whole: Int8Files, timing_seconds: float) -> None:
         self._parent = parent
         self._workload = workload
         self._whole = whole
-        self._turns_seconds = turns_seconds
-        self._timings = _new_timings()
+        self._timing_seconds = timing_seconds
+        self._whole_timings: Timings = {stack: [] for stack in STACKS}
 
     @classmethod
     @contextmanager
     def open(cls, parent: Parent, workload: Workload, seconds: float) -> "Iterator[CostBench]":
-        """Opens the whole model in int8. `seconds` is the time of all measurements together.
+        """Writes the whole model in int8. `seconds` is the time of all measurements together.
 
         A workload that takes long is reduced to fewer texts.
 
         Raises:
             BadSource: the model cannot be exported.
         """
-        with timed_model(parent) as whole:
-            turns_seconds = seconds * TURNS_SHARE
-            started = time.monotonic()
-            whole.seconds(workload.rows[len(workload.rows) // 2], workload.options)
-            elapsed = time.monotonic() - started
-            affordable = int(turns_seconds / (2 * MIN_TURNS * elapsed))
-            bench = cls(parent, workload.first(min(max(affordable, 1), len(workload.rows))), whole, turns_seconds)
-            bench._time(None)
+        with int8_files(parent) as whole:
+            timing_seconds = seconds * TIMING_SHARE
+            with whole.opened() as model:
+                started = time.monotonic()
+                model.seconds(workload.rows[len(workload.rows) // 2], workload.options)
+                elapsed = time.monotonic() - started
+            affordable = int(timing_seconds / (2 * PASSES * MIN_OPENINGS * elapsed))
+            bench = cls(parent, workload.first(min(max(affordable, 1), len(workload.rows))), whole, timing_seconds)
+            bench._time_once(whole, bench._workload.rows, bench._whole_timings)
             yield bench
 
     def whole_costs(self) -> dict[str, Cost]:
-        """Returns the cost of each graph of the whole model, by stack, as the mean over texts."""
-        return {
-            side: Cost(mean(map(_undisturbed, self._timings[side].values())), self._whole.bytes[side])
-            for side in STACKS
-        }
+        """Returns the cost of each graph of the whole model, by stack: the mean over texts and openings."""
+        return {side: Cost(mean(self._whole_timings[side]), self._whole.bytes[side]) for side in STACKS}
 
     def measure(self, plan: LayerPlan) -> Relative:
         """Times a cut.
@@ -125,8 +95,8 @@ class CostBench:
             BadParameters: the model cannot be cut to the plan.
         """
         model = self._parent.model
-        with timed_model(self._parent, lambda: cut_for_timing(model, plan)) as timed:
-            return Relative(self._time(timed), timed.bytes, model.config.vocab_size)
+        with int8_files(self._parent, lambda: cut_for_timing(model, plan)) as cut:
+            return Relative(self._time(cut, self._workload.rows), cut.bytes, model.config.vocab_size)
 
     def measure_vocabulary(self, context: Context, texts: Sequence[str]) -> Relative:
         """Times the model with a part of its vocabulary: the tokens that texts use most.
@@ -144,8 +114,8 @@ class CostBench:
             shortlist = read_shortlist(folder, None, model.config.vocab_size)
             if shortlist is not None:
                 shortlist.restricted(kept).write(tokenizer_folder)
-            with timed_model(self._parent, lambda: trim_model(model, kept), tokenizer_folder) as timed:
-                return Relative(self._time(timed, rows), timed.bytes, len(kept))
+            with int8_files(self._parent, lambda: trim_model(model, kept), tokenizer_folder) as cut:
+                return Relative(self._time(cut, rows), cut.bytes, len(kept))
 
     def _kept_tokens(self, context: Context, texts: Sequence[str]) -> list[int]:
         model, folder = self._parent.model, self._parent.folder
@@ -155,30 +125,34 @@ class CostBench:
         limit = int(model.config.vocab_size * VOCABULARY_SHARES[-1])
         return plan_vocabulary(model, folder, texts, limit, context)
 
-    def _time(self, timed: TimedModel | None, rows: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
-        """Times a model in turns with the whole model; returns the ratios of their seconds, by stack.
+    def _time(self, cut: Int8Files, rows: Sequence[Sequence[int]]) -> dict[str, float]:
+        """Times a cut in turns with the whole model; returns the ratios of their seconds, by stack.
 
-        Without a model, the whole model is timed alone. `rows` are the texts in the ids of the cut model.
+        `rows` are the texts in the ids of the cut.
         """
-        rows = self._workload.rows if rows is None else rows
-        whole = _Contender(self._whole, self._workload.rows)
-        contenders = [whole] if timed is None else [whole, _Contender(timed, rows)]
-        # The first run of a model allocates its memory.
-        for each in contenders:
-            each.run(0, self._workload.options)
-            each.timings.clear()
-        ends_at = time.monotonic() + self._turns_seconds
-        turns = 0
-        while turns == 0 or (turns < MAX_TURNS and time.monotonic() < ends_at):
-            # All texts of a turn follow one another: a service too has the weights of one model in the CPU's caches.
-            for each in contenders if turns % 2 else reversed(contenders):
-                for index in range(len(rows)):
-                    each.run(index, self._workload.options)
-            turns += 1
-        for side, by_row in whole.timings.items():
-            for index, seconds in by_row.items():
-                self._timings[side][index] += seconds
-        return {side: contenders[-1].seconds_of(side) / whole.seconds_of(side) for side in STACKS}
+        whole_timings: Timings = {stack: [] for stack in STACKS}
+        timings: Timings = {stack: [] for stack in STACKS}
+        ends_at = time.monotonic() + self._timing_seconds
+        openings = 0
+        while openings < MIN_OPENINGS or (openings < MAX_OPENINGS and time.monotonic() < ends_at):
+            self._time_once(self._whole, self._workload.rows, whole_timings)
+            self._time_once(cut, rows, timings)
+            openings += 1
+        for side, seconds in whole_timings.items():
+            self._whole_timings[side] += seconds
+        return {side: mean(timings[side]) / mean(whole_timings[side]) for side in STACKS}
+
+    def _time_once(self, files: Int8Files, rows: Sequence[Sequence[int]], timings: Timings) -> None:
+        """Opens a model and generates all texts a few times; adds the mean over texts of the fastest time of each."""
+        options = self._workload.options
+        with files.opened() as model:
+            # The first run of a model allocates its memory.
+            model.seconds(rows[0], options)
+            passes = [[model.seconds(row, options) for row in rows] for _ in range(PASSES)]
+        for side in STACKS:
+            # Whatever disturbs a text only makes it longer.
+            fastest = [min(each[side] for each in of_text) for of_text in zip(*passes, strict=True)]
+            timings[side].append(mean(fastest))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan
 from slimseq.compression.prune.model_parts import PartKind
 
-# The sizes that are measured, as shares of the whole, the most important first. Between them, costs are linear.
+# The sizes that are measured, as shares of the whole, the most important first.
 MEASURED_SHARES = (0.125, 0.5, 0.25, 0.75)
 # A cut is expected to take at most so many times as long as the slowest one before it.
 CAUTION = 1.2
@@ -164,7 +164,7 @@ def _table(
     for stack, largest in largest_layers(whole).items():
         parts: dict[str, SizeCosts] = {}
         for kind in kinds_of(largest):
-            costs = _costs_of_sizes(stack, whole.stacks[stack], kind, differences)
+            costs = _costs_without(stack, whole.stacks[stack], kind, differences)
             if not costs:
                 estimated.append(f"{stack} {PART_NAMES[kind]}")
                 costs = {0: weights.part(stack, kind) * -1}
@@ -188,20 +188,29 @@ def _table(
     return CostTable(sum(whole_costs.values(), Cost()) - layers_cost, stacks, tokens, tuple(estimated))
 
 
-def _costs_of_sizes(
+def _costs_without(
     stack: str,
     layers: Sequence[PlannedLayer],
     kind: PartKind,
     differences: Mapping[tuple[str, PartKind | None, int], Cost],
 ) -> dict[int, Cost]:
-    """Returns the relative costs of one part of the largest layer by its measured sizes.
+    """Returns the relative cost of the largest layer without a kind of part, by its size 0. Empty if unmeasured.
 
     The cuts made the part smaller in all layers. A larger layer has a larger share of the difference.
     """
     sizes = [getattr(layer, kind) for layer in layers]
-    share = max(sizes) / sum(sizes)
-    return {
+    largest = max(sizes)
+    share = largest / sum(sizes)
+    measured = {
         size: difference * share
         for (of_stack, of_kind, size), difference in differences.items()
         if of_stack == stack and of_kind == kind
     }
+    if not measured:
+        return {}
+    # The line through the whole size that is closest to all measured sizes: times of single cuts are too inexact.
+    removed = {size: largest - size for size in measured}
+    slope = sum((measured[size] * removed[size] for size in measured), Cost()) * (
+        1 / sum(count**2 for count in removed.values())
+    )
+    return {0: slope * largest}

@@ -100,7 +100,7 @@ def _is_better(other: FrontPoint, point: FrontPoint) -> bool:
 def _speeds(run: Run, manifests: Sequence[Manifest]) -> dict[str, Performance]:
     """Times the original and all candidates in one run, or returns what the run's folder has of it."""
     seconds = SPEED_SHARE * run.plan.within
-    record = run.folder.find(
+    record = run.folder.find_or_make(
         "speeds",
         lambda: {
             name: speed.model_dump(mode="json")

@@ -96,7 +96,8 @@ def measure_losses(
         context: device, seed and progress display.
         seconds: aim for the time. Where it is short, fewer levels are probed, and on fewer pairs, and heads and
             channels are ranked without second order. None measures everything, and is deterministic on a CPU.
-        cache: folder of this model alone, for second moments, as `choose_parts` has it.
+        cache: folder of this model alone, for second moments, as `choose_parts` has it. With it, the ranking is whole
+            whatever time it takes, since later cuts need it.
     """
     started = time.monotonic()
     model.to(context.device)  # type: ignore[arg-type]
@@ -106,7 +107,8 @@ def measure_losses(
     deadline = ranking_deadline = None
     if seconds is not None:
         effort = effort.within(seconds, _seconds_of_pair(model, batches[0], context))
-        ranking_deadline = started + seconds * RANKING_SHARE
+        # With a cache, the order is needed again for every cut, so that a quick one would save nothing.
+        ranking_deadline = started + seconds * RANKING_SHARE if cache is None else None
         deadline = started + seconds * (1 - LAYERS_SHARE)
     cuts: list[_CutPart] = []
 

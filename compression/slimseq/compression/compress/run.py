@@ -114,7 +114,7 @@ class Run:
             )
         return kept
 
-    def announce(self, candidate: Candidate) -> tuple[float, Interval]:
+    def measure_and_announce(self, candidate: Candidate) -> tuple[float, Interval]:
         """Says what a candidate keeps on the choosing half, and returns this share with its 95 % interval."""
         kept, (low, high) = self.kept_on_choosing_half(candidate.name)
         size = served_bytes(self.store.manifest(self.original.task, candidate.name))

@@ -56,7 +56,7 @@ class RunFolder:
     def has(self, name: str) -> bool:
         return name in self._findings
 
-    def find(self, name: str, make: Callable[[], Any]) -> Any:
+    def find_or_make(self, name: str, make: Callable[[], Any]) -> Any:
         """Returns a finding as JSON has it. `make` is called only if there is none of that name yet."""
         if name not in self._findings:
             value = make()

@@ -10,19 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.compress.candidate import Candidate
 from slimseq.compression.compress.checks import has_memory_to_train
-from slimseq.compression.compress.cost_measurement import measure_costs
-from slimseq.compression.compress.costs import CostTable
 from slimseq.compression.compress.decoding_search import DecodingChoice
-from slimseq.compression.compress.loss_table import LossTable
-from slimseq.compression.compress.losses import divergence, measure_losses
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.shape_search import search
+from slimseq.compression.compress.shape_finder import Shape, ShapeFinder, calibration_pairs
 from slimseq.compression.compress.staged_training import (
     DECAY_FRACTION,
     MIN_STEPS,
@@ -33,23 +27,9 @@ from slimseq.compression.compress.staged_training import (
     training_options,
 )
 from slimseq.compression.compress.structures import StructureRow, structure_rows
-from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE, SHORT_TRAINING_SHARE
-from slimseq.compression.compress.timed_model import Workload
-from slimseq.compression.prune.choose_parts import choose_parts
-from slimseq.compression.prune.cut_to_plan import cut_to_plan
-from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
-from slimseq.compression.prune.ranked_parts import moments_folder
-from slimseq.compression.train.data.training_data import TrainingSet, read_examples
+from slimseq.compression.compress.time_plan import SHORT_TRAINING_SHARE
 from slimseq.models_store.measurements import Performance
 
-# Speeds to search shapes for, as multiples of the speed of the whole model in int8; sizes likewise.
-TARGETS = (1.5, 2.0, 3.0, 4.5)
-# Shapes of a target whose true divergence is measured.
-RANKED_SHAPES = 3
-# Pairs for the moments and the fits: the Wanda paper and SparseGPT use 128. A slow model gets fewer of them.
-CALIBRATION_PAIRS = range(16, 129)
-# Pairs on which divergences are measured.
-PROBE_PAIRS = 64
 # Steps after which the speed of a training is known well enough to plan with.
 TRIAL_STEPS = 10
 # A first stage of fewer steps would compare noise.
@@ -58,34 +38,6 @@ MIN_FIRST_STAGE_STEPS = 40
 SCHEME = "int8-dynamic"
 # A shape that misses the bar by more than this after its training ends the tries: faster ones would miss it by more.
 HOPELESS_DEFICIT = 0.03
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A shape to train."""
-
-    name: str
-    """Of the candidate that it becomes."""
-    plan: LayerPlan
-    target: float
-    is_uniform: bool
-    seconds: float
-    """Predicted seconds of one text."""
-    divergence: float
-    """From the original's outputs after the cut and the fit, before any training; nats a target token."""
-
-    @property
-    def title(self) -> str:
-        kind = "uniform" if self.is_uniform else "searched"
-        counts = [f"{len(layers)} {stack}" for stack, layers in self.plan.stacks.items()]
-        return f"{' and '.join(counts)} layers, {kind}, int8"
-
-    def record(self) -> dict[str, Any]:
-        return {**vars(self), "plan": self.plan.record()}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        return cls(**{**record, "plan": LayerPlan.from_record(record["plan"])})
 
 
 @dataclass(frozen=True)
@@ -125,22 +77,22 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         run: the run.
         decoding: the search settings of the candidates.
     """
-    allows_training = run.folder.find("allows training", lambda: run.plan.allows_training)
+    allows_training = run.folder.find_or_make("allows training", lambda: run.plan.allows_training)
     if not allows_training:
         return ShapeCandidates([], ["There was no time for training, which makes faster variants: try --within 60m."])
-    if not run.folder.find("has memory to train", lambda: has_memory_to_train(run.original)):
+    if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
-    search_run = _Search(run, decoding)
-    shapes = [Shape.from_record(record) for record in run.folder.find("shapes", search_run.find_shapes)]
+    finder = ShapeFinder(run, decoding)
+    shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
     for shape in shapes:
         run.context.say(
             f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
         )
-    structures = structure_rows(search_run.whole(), search_run.losses(), search_run.costs())
-    search_run.close()
+    structures = structure_rows(finder.whole(), finder.losses(), finder.costs())
+    finder.close()
     winners = _best_of_each_target(run, shapes)
     found = _finish(run, winners, decoding.settings)
-    whole_seconds = search_run.costs().predict(search_run.whole()).seconds
+    whole_seconds = finder.costs().predict(finder.whole()).seconds
     made = {candidate.name for candidate in found}
     return ShapeCandidates(
         candidates=found,
@@ -151,116 +103,12 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     )
 
 
-class _Search:
-    """The part that needs the original's weights. They are read when they are needed, and only then."""
-
-    def __init__(self, run: Run, decoding: DecodingChoice) -> None:
-        self._run = run
-        self._decoding = decoding
-        self._parent: Parent | None = None
-
-    @property
-    def parent(self) -> Parent:
-        if self._parent is None:
-            run = self._run
-            self._parent = open_parent(run.own_context, run.original.task, run.original.variant, run.name("shape"))
-        return self._parent
-
-    @property
-    def cache(self) -> Path:
-        """The folder of the original's moments, which the trainings use too."""
-        return moments_folder(self._run.build_folder, self._run.original)
-
-    def close(self) -> None:
-        self._parent = None
-
-    def whole(self) -> LayerPlan:
-        """Returns the plan that keeps everything."""
-        return LayerPlan.from_record(self._run.folder.find("whole", lambda: whole_plan(self.parent.model).record()))
-
-    def calibration(self) -> TrainingSet:
-        """Returns the pairs for moments and fits."""
-        return self._pairs(slice(None, calibration_pairs(self._run)))
-
-    def probes(self) -> TrainingSet:
-        """Returns other pairs, on which divergences are measured."""
-        return self._pairs(slice(-PROBE_PAIRS, None))
-
-    def _pairs(self, part: slice) -> TrainingSet:
-        examples = read_examples(self._run.original.task, [str(self._run.data.calibration)])[part]
-        prefix = self.parent.manifest.generation.prefix
-        return TrainingSet(examples, self.parent.tokenizer, prefix, self.parent.limits)
-
-    def costs(self) -> CostTable:
-        run = self._run
-
-        def measure() -> dict[str, Any]:
-            texts = [example.source for example in run.choosing]
-            options = run.original.generation.options(**self._decoding.settings)
-            workload = Workload.of(self.parent, texts, self._decoding.output_tokens, options)
-            return measure_costs(run.own_context, self.parent, workload, run.plan.part(COSTS_SHARE)).record()
-
-        return CostTable.from_record(run.folder.find("costs", measure))
-
-    def losses(self) -> LossTable:
-        run = self._run
-
-        def measure() -> dict[str, Any]:
-            table = measure_losses(
-                self.parent.model,
-                self.calibration(),
-                self.probes(),
-                run.own_context,
-                seconds=run.plan.part(LOSSES_SHARE),
-                cache=self.cache,
-            )
-            return table.record()
-
-        return LossTable.from_record(run.folder.find("losses", measure))
-
-    def find_shapes(self) -> list[dict[str, Any]]:
-        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
-        run = self._run
-        found = search(self.whole(), self.losses(), self.costs(), TARGETS, run.options.aim, RANKED_SHAPES)
-        shapes: list[Shape] = []
-        for target in TARGETS:
-            of_target = [
-                Shape("", each.plan, target, each.is_uniform, each.predicted.seconds, self._divergence(each.plan))
-                for each in found
-                if each.target == target
-            ]
-            for is_uniform in (False, True):
-                same_kind = [each for each in of_target if each.is_uniform == is_uniform]
-                if same_kind:
-                    shapes.append(min(same_kind, key=lambda each: each.divergence))
-        return [
-            Shape(
-                run.name(f"x{each.target:g}{'-uniform' if each.is_uniform else ''}"),
-                *(each.plan, each.target, each.is_uniform, each.seconds, each.divergence),
-            ).record()
-            for each in shapes
-        ]
-
-    def _divergence(self, plan: LayerPlan) -> float:
-        run, model = self._run, self.parent.model
-        kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
-        cut = cut_to_plan(model, plan, kept, fitted)
-        return divergence(model, cut, self.probes(), run.own_context)
-
-
-def calibration_pairs(run: Run) -> int:
-    """Returns the number of pairs for moments and fits: as many as there is time for."""
-    # A forward pass takes less time than the generation of a pair.
-    affordable = LOSSES_SHARE * run.plan.within / 2 / run.pair_seconds
-    return min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
-
-
 def _best_of_each_target(run: Run, shapes: Sequence[Shape]) -> list[tuple[Shape, Stage]]:
     """Trains all shapes for the same number of steps; returns the one of each target with the least dev loss."""
     if not shapes:
         return []
     trial = train_first_stage(run, shapes[0].name, _step(run, shapes[0]), TRIAL_STEPS)
-    steps = run.folder.find(
+    steps = run.folder.find_or_make(
         "first stage steps",
         lambda: int(SHORT_TRAINING_SHARE * run.plan.for_training / len(shapes) * trial.steps_per_second),
     )
@@ -292,7 +140,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
     found: list[Candidate] = []
     for index, (shape, stage) in enumerate(winners):
         seconds = run.plan.for_training / (len(winners) - index)
-        steps = run.folder.find(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
+        steps = run.folder.find_or_make(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
         step = {**_step(run, shape), "max_steps": steps}
         move_checkpoint(run, shape.name, step)
         following = [{"quantize": {"scheme": SCHEME}}]
@@ -301,7 +149,7 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
         candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
-        kept, _ = run.announce(candidate)
+        kept, _ = run.measure_and_announce(candidate)
         if run.options.keep - kept > HOPELESS_DEFICIT:
             break
     return found
@@ -316,7 +164,10 @@ def steps_in_all(stage: Stage, seconds: float) -> int:
 
 def _step(run: Run, shape: Shape) -> dict[str, Any]:
     """Returns the options of the `prune` step of a shape, without its end."""
-    return {"plan": shape.plan.record(), "samples": calibration_pairs(run), **training_options(run.width)}
+    step = {"plan": shape.plan.record(), "samples": calibration_pairs(run), **training_options(run.width)}
+    if run.folder.has("used tokens") and run.folder.find_or_make("used tokens", lambda: None) is not None:
+        step["vocabulary"] = 0
+    return step
 
 
 def _remarks(shapes: Sequence[Shape], winners: Sequence[tuple[Shape, Stage]]) -> list[str]:

@@ -137,11 +137,13 @@ def is_uniform(plan: LayerPlan) -> bool:
     return all(len({replace(layer, layer=0) for layer in layers}) == 1 for layers in plan.stacks.values())
 
 
-def largest_target(whole: LayerPlan, losses: LossTable, costs: CostTable, aim: Aim = "fastest") -> float:
-    """Returns how many times as fast (or as small) as the whole model the smallest shape is.
+def largest_target(
+    whole: LayerPlan, losses: LossTable, costs: CostTable, aim: Aim = "fastest", tokens: int | None = None
+) -> float:
+    """Returns how many times as fast (or as small) as the whole model the smallest shape is, with a number of tokens.
 
-    The smallest shape has one layer in each stack, with the lowest level of each part. What is outside of layers, such
-    as the vocabulary, stays, so that this number is often small.
+    The smallest shape has one layer in each stack, with the lowest level of each part. What is outside of layers stays,
+    so that this number is often small. By default all tokens stay.
     """
     smallest = {}
     for stack, layers in whole.stacks.items():
@@ -152,7 +154,7 @@ def largest_target(whole: LayerPlan, losses: LossTable, costs: CostTable, aim: A
             if layer.layer not in removed
         )
     prices = _Prices(costs, aim)
-    return prices.of(costs.predict(whole)) / prices.of(costs.predict(LayerPlan(**smallest)))
+    return prices.of(costs.predict(whole)) / prices.of(costs.predict(LayerPlan(**smallest), tokens))
 
 
 @dataclass(frozen=True)

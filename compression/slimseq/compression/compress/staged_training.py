@@ -62,7 +62,7 @@ def train_first_stage(run: Run, name: str, step: Mapping[str, Any], steps: int) 
         step: options of its `prune` step, without an end.
         steps: after which it pauses.
     """
-    record = run.folder.find(f"first stage of {name}, {steps} steps", lambda: _train(run, name, step, steps))
+    record = run.folder.find_or_make(f"first stage of {name}, {steps} steps", lambda: _train(run, name, step, steps))
     return Stage(**record)
 
 

@@ -24,6 +24,8 @@ MIN_COLUMN = 112.0
 # Shares of the time that the scale may show, and how long it may be in pixels.
 SCALE_SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 MAX_SCALE = 140.0
+# Boxes from this width on, in pixels, have an edge.
+MIN_EDGED = 4.0
 # Smallest and largest losses that colours tell apart are at most so far from each other.
 MAX_LOSS_RATIO = 1e5
 
@@ -129,9 +131,10 @@ def _bar(row: StructureRow, part: StructurePart, x: float, y: float, pixels: flo
 
 
 def _box(x: float, y: float, width: float, fill: str, words: str) -> str:
-    # A step that saves nothing is still visible.
+    # A step that saves nothing is still visible. An edge would hide the colour of a narrow box.
+    style = "box" if width >= MIN_EDGED else "thin"
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 1.0):.1f}" height="{BAR:g}" fill="{fill}" class="box">'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 1.0):.1f}" height="{BAR:g}" fill="{fill}" class="{style}">'
         f"<title>{escape(words)}</title></rect>"
     )
 

@@ -18,6 +18,8 @@ DECODING_SHARE = 0.1
 DECODING_SHARE_ALONE = 0.4
 COSTS_SHARE = 0.08
 LOSSES_SHARE = 0.08
+# Measuring the true divergence of the shapes that the search proposes.
+RANKING_SHARE = 0.05
 # Share of the whole time for all short trainings together, after which the losing half stops.
 SHORT_TRAINING_SHARE = 0.2
 # Share of the time at the end that measuring and publishing may take, at most; they are bounded by their samples.

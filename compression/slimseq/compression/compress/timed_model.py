@@ -87,11 +87,9 @@ class Workload:
 class TimedModel:
     """An open model that says how long a text takes."""
 
-    def __init__(self, runtime: Runtime, bytes_by_side: Mapping[str, int]) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         assert isinstance(runtime, ContinuousRuntime), "graphs of our own exporter have an engine"
         self._runtime = runtime
-        self.bytes = bytes_by_side
-        """Bytes of the encoder's graph, and of all other files, by stack."""
 
     def seconds(self, row: Sequence[int], options: GenerationOptions) -> dict[str, float]:
         """Generates from one text; returns the seconds of the encoder and of all steps of the decoder, by stack."""
@@ -117,14 +115,33 @@ def _threads() -> int:
     return default_layout(available_cores()).threads
 
 
+@dataclass(frozen=True)
+class Int8Files:
+    """A model's int8 files in a temporary folder.
+
+    Attributes:
+        bytes: bytes of the encoder's graph, and of all other files, by stack.
+    """
+
+    folder: Path
+    bytes: Mapping[str, int]
+
+    @contextmanager
+    def opened(self) -> Iterator[TimedModel]:
+        """Opens the model in the service's default layout."""
+        layout = default_layout(available_cores())
+        with closing(open_runtime(self.folder, threads=layout.threads, workers=layout.workers)) as runtime:
+            yield TimedModel(runtime)
+
+
 @contextmanager
-def timed_model(
+def int8_files(
     parent: Parent,
     make_model: "Callable[[], PreTrainedModel] | None" = None,
     tokenizer_folder: Path | None = None,
     report_status: Callable[[str], None] = lambda status: None,
-) -> Iterator[TimedModel]:
-    """Opens a model in int8 in the service's default layout. Its files are removed when the block ends.
+) -> Iterator[Int8Files]:
+    """Writes a model in int8. Its files are removed when the block ends.
 
     Args:
         parent: the whole model.
@@ -149,10 +166,7 @@ def timed_model(
                 (folder / file).write_bytes((source / file).read_bytes())
         copy_tokenizer(source, folder)
         sizes = {path.name: path.stat().st_size for path in (folder / "onnx").iterdir()}
-        bytes_by_side = {"encoder": sizes[ENCODER], "decoder": sum(sizes.values()) - sizes[ENCODER]}
-        layout = default_layout(available_cores())
-        with closing(open_runtime(folder, threads=layout.threads, workers=layout.workers)) as runtime:
-            yield TimedModel(runtime, bytes_by_side)
+        yield Int8Files(folder, {"encoder": sizes[ENCODER], "decoder": sum(sizes.values()) - sizes[ENCODER]})
 
 
 def cut_for_timing(model: "PreTrainedModel", plan: LayerPlan) -> "PreTrainedModel":

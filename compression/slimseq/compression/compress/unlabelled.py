@@ -40,12 +40,18 @@ def label_with_original(
     if len(examples) < MIN_TRAINING_PAIRS:
         raise BadData(f"--unlabelled has {len(examples):,} texts; compress needs at least {MIN_TRAINING_PAIRS}")
     random.Random(context.seed).shuffle(examples)
-    text_seconds = folder.find(
+    text_seconds = folder.find_or_make(
         "seconds_of_a_text", lambda: seconds_of_a_pair(context, context.store, original, examples)
     )
-    count = folder.find("labelled", lambda: int(plan.part(LABELLING_SHARE) / text_seconds))
+    count = folder.find_or_make("labelled", lambda: int(plan.part(LABELLING_SHARE) / text_seconds))
     examples = examples[: max(count, MIN_TRAINING_PAIRS)]
     beams = original.generation.num_beams
     outputs = teacher_outputs(context, original.task, original.variant, examples, folder.path, beams)
+    written = sum(bool(each.target) for each in outputs)
+    if written < MIN_TRAINING_PAIRS:
+        raise BadData(
+            f"{original.task}/{original.variant} writes something for {written:,} of {len(examples):,} texts of "
+            f"--unlabelled; compress needs at least {MIN_TRAINING_PAIRS} of them"
+        )
     write_examples(path, (replace(each, origin=None) for each in outputs))
     return str(path)
