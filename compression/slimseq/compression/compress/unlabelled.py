@@ -47,7 +47,7 @@ def label_with_original(
     examples = examples[: max(count, MIN_TRAINING_PAIRS)]
     beams = original.generation.num_beams
     outputs = teacher_outputs(context, original.task, original.variant, examples, folder.path, beams)
-    written = sum(bool(each.target) for each in outputs)
+    written = len(outputs)
     if written < MIN_TRAINING_PAIRS:
         raise BadData(
             f"{original.task}/{original.variant} writes something for {written:,} of {len(examples):,} texts of "
