@@ -149,13 +149,13 @@ def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
     return folder
 
 
-def related_folder(name: str, folder: Path) -> Path:
+def related_folder(name: str, folder: Path, seed: int = 1) -> Path:
     """Writes a random mT5, umT5 or PEGASUS whose outputs differ by input."""
     family = Family.BART if name == "PEGASUS" else Family.T5
     tokenizer = tiny_tokenizer(family, folder / "tokenizer")
     specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}
     shape = RELATED[name][2] | {"vocab_size": tokenizer_size(tokenizer)} | specials
-    model = random_model(name, shape, seed=1)
+    model = random_model(name, shape, seed=seed)
     if name == "PEGASUS":
         model.generation_config.forced_eos_token_id, model.generation_config.decoder_start_token_id = 2, 1
     write_model(model, folder / "model")

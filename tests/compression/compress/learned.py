@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, kinds_of, largest_layers
 from slimseq.compression.compress.run_folder import FINDINGS
-from slimseq.compression.compress.shape_candidates import TARGETS
+from slimseq.compression.compress.shape_finder import Shape
+from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import invoked
@@ -17,25 +19,25 @@ from tests.families import Family
 TASK = Task.TRANSLATION
 # Findings that are measured times, or that are decided from measured times. A run that has those of another run makes
 # the same variants.
-MEASURED = ("seconds_of_a_pair", "decoding", "costs", "losses", "first stage steps", "speeds")
+MEASURED = ("seconds_of_a_pair", "decoding", "costs", "losses", "shapes", "first stage steps", "speeds")
 STEPS_OF = "steps of "
 # Steps of a first stage, and of a whole training.
 FIRST_STEPS, STEPS = 40, 60
 # Time with which trainings are allowed. The steps above are found already, so that a run is much shorter.
 WITHIN = "10m"
-# Costs of a model with two layers in each stack that takes nearly all its time in its layers. A tiny model takes its
-# time elsewhere, so that no shape of it would be fast.
-HEADS = {"1": [-3e-4, -4000.0], "2": [-2e-4, -2500.0], "4": [0.0, 0.0]}
-WIDTHS = {"8": [-4e-4, -4000.0], "32": [-2e-4, -2300.0], "64": [0.0, 0.0]}
-DECODER = {"heads": HEADS, "cross_heads": HEADS, "feed_forward": WIDTHS}
-COSTS = {
-    "base": [2e-5, 41_000.0],
-    "stacks": {
-        "encoder": {"whole": [1e-3, 24_000.0], "parts": {"heads": HEADS, "feed_forward": WIDTHS}},
-        "decoder": {"whole": [1.5e-3, 34_000.0], "parts": DECODER},
-    },
-    "vocabulary": None,
-    "estimated": [],
+# Time of one layer, and the share of it that a small head group or feed-forward saves.
+LAYER_SECONDS = {"encoder": 1e-3, "decoder": 1.5e-3}
+PART_SHARE = 0.25
+# Share of the layers' time that the rest takes, so that there are shapes of 1.5 and 2 times the speed.
+REST_SHARE = 0.44
+ENCODER = tuple(PlannedLayer(index, 4, None, 64) for index in range(2))
+TINY = LayerPlan(ENCODER, tuple(PlannedLayer(index, 4, 4, 64) for index in range(2)))
+# Plans of the tiny model, by the name that a run gives them.
+PLANS = {
+    "x1.5": LayerPlan(ENCODER, (PlannedLayer(0, 4, 2, 64), PlannedLayer(1, 2, 4, 32))),
+    "x1.5-uniform": LayerPlan(ENCODER, tuple(PlannedLayer(index, 2, 2, 48) for index in range(2))),
+    "x2": LayerPlan(ENCODER, (PlannedLayer(1, 4, 3, 48),)),
+    "x2-uniform": LayerPlan(ENCODER[:1], (PlannedLayer(0, 4, 4, 64),)),
 }
 
 
@@ -51,11 +53,43 @@ def learned_store(folder: Path) -> Path:
     return context.store.root
 
 
+def costs_of(whole: LayerPlan) -> dict[str, Any]:
+    """Returns costs of a model that takes most of its time in its layers, as a finding has them.
+
+    A tiny model takes its time elsewhere, so that no shape of it would be faster.
+    """
+    stacks = {}
+    for stack, largest in largest_layers(whole).items():
+        seconds = LAYER_SECONDS[stack]
+        parts = {}
+        for kind in kinds_of(largest):
+            size = getattr(largest, kind)
+            parts[kind] = SizeCosts({max(1, size // 4): Cost(-PART_SHARE * seconds, -3000.0), size: Cost()})
+        stacks[stack] = LayerCosts(Cost(seconds, 30_000.0), parts)
+    layers = CostTable(Cost(), stacks).predict(whole)
+    return CostTable(Cost(REST_SHARE * layers.seconds, 40_000.0), stacks).record()
+
+
 def short_training(variant: str) -> dict[str, Any]:
-    """Returns findings with which a run with training takes seconds."""
-    names = [f"{variant}-x{target:g}{kind}" for target in TARGETS for kind in ("", "-uniform")]
-    steps = {f"{STEPS_OF}{name}": STEPS for name in names}
-    return {"costs": COSTS, "first stage steps": FIRST_STEPS, **steps}
+    """Returns findings with which a run of the tiny model with training takes seconds."""
+    shapes = [
+        Shape(
+            f"{variant}-{name}",
+            plan,
+            float(name.removeprefix("x").removesuffix("-uniform")),
+            name.endswith("uniform"),
+            1e-3,
+            0.1,
+        )
+        for name, plan in PLANS.items()
+    ]
+    steps = {f"{STEPS_OF}{shape.name}": STEPS for shape in shapes}
+    return {
+        "costs": costs_of(TINY),
+        "shapes": [shape.record() for shape in shapes],
+        "first stage steps": FIRST_STEPS,
+        **steps,
+    }
 
 
 def measured_findings(run: Path) -> dict[str, Any]:

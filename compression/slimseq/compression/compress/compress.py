@@ -22,19 +22,19 @@ from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
-from slimseq.compression.compress.scorer import check_scorer
+from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
 from slimseq.compression.compress.shape_finder import TARGETS, shape_names
 from slimseq.compression.compress.start_checks import check_names, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import LABELLED, label_with_original
 from slimseq.compression.context import Context, every
-from slimseq.compression.errors import BadParameters, GateFailed
+from slimseq.compression.errors import BadData, BadParameters, BadRecipe, GateFailed
 from slimseq.evaluation.choice import halves
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
-from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
@@ -48,6 +48,9 @@ DECODING_TOLERANCE_SHARE = 0.25
 # Share of the time that one call of a scorer may take: one that hangs must not hold the run up.
 SCORER_SHARE = 0.25
 
+# Errors by which a command is refused before its work: its options or its data must change.
+REFUSALS = (BadData, BadParameters, BadRecipe, DatasetUnavailable, GateFailed, ScorerFailed)
+
 
 @dataclass(frozen=True)
 class Compressed:
@@ -59,6 +62,8 @@ class Compressed:
     chosen: str | None
     reason: str
     remarks: tuple[str, ...]
+    is_agreement: bool
+    """Whether the front shows agreement with the original, and not quality."""
     folder: Path
     seconds: float
 
@@ -91,7 +96,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             for candidate in candidates:
                 run.make(candidate)
             _check_bar(run, candidates[0])
-        except SlimseqError:
+        except REFUSALS:
             # A command that was refused leaves no findings, so that a better one can use the folder.
             if is_new:
                 run_folder.discard(LABELLED)
@@ -114,6 +119,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             chosen=choice.chosen,
             reason=choice.reason,
             remarks=remarks,
+            is_agreement=run.data.is_agreement,
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )

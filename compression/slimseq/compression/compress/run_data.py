@@ -92,7 +92,7 @@ def read_data(
                 f"--data has {len(examples):,} different pairs; compress needs at least {MIN_TRAINING_PAIRS}, to "
                 "measure on some and to learn from the others"
             )
-        _check_languages(manifest, examples)
+        _check_languages(manifest, examples, ("source",) if is_agreement else ("source", "target"))
         random.Random(context.seed).shuffle(examples)
         if dev:
             held_out = _read_dev(context, manifest, dev, examples)
@@ -133,12 +133,14 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
     return list(found.values())
 
 
-def _check_languages(manifest: Manifest, examples: Sequence[Example]) -> None:
+def _check_languages(manifest: Manifest, examples: Sequence[Example], sides: Sequence[str]) -> None:
     """Refuses data whose first texts are clearly in other languages than those of the model."""
     if manifest.generation.language_tokens:
         return
     first = examples[:DETECTED_TEXTS]
-    for side, language in zip(("source", "target"), (manifest.languages[0], manifest.languages[-1]), strict=True):
+    languages = {"source": manifest.languages[0], "target": manifest.languages[-1]}
+    for side in sides:
+        language = languages[side]
         found = foreign_language(" ".join(getattr(each, side) for each in first), language)
         if found:
             raise BadData(

@@ -47,5 +47,11 @@ def label_with_original(
     examples = examples[: max(count, MIN_TRAINING_PAIRS)]
     beams = original.generation.num_beams
     outputs = teacher_outputs(context, original.task, original.variant, examples, folder.path, beams)
+    written = len(outputs)
+    if written < MIN_TRAINING_PAIRS:
+        raise BadData(
+            f"{original.task}/{original.variant} writes something for {written:,} of {len(examples):,} texts of "
+            f"--unlabelled; compress needs at least {MIN_TRAINING_PAIRS} of them"
+        )
     write_examples(path, (replace(each, origin=None) for each in outputs))
     return str(path)
