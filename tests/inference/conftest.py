@@ -10,8 +10,11 @@ from slimseq.models_store.store import Store
 
 
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
-def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
-    """Yields an embedded original twice: in our runtime, and in PyTorch's as the reference."""
+def ours_and_torch(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+    """Yields the uncompressed model that the repository ships, opened twice.
+
+    The first generator is in our runtime. The second one is in PyTorch with transformers, as the reference.
+    """
     with (
         open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
         open_generator(embedded, request.param, "original", "torch", threads=1) as reference,

@@ -1,4 +1,8 @@
-"""An open artifact: its prefix, its graphs, and which runtimes can open it."""
+"""An open artifact: its prefix, its graphs, and which runtimes can open it.
+
+`CONTRACT` is the version of the graphs' inputs and outputs on which the graph builder and the engine agree. The record
+of an export, `export.json`, has it under the key `GRAPHS`.
+"""
 
 import shutil
 
@@ -19,7 +23,7 @@ def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_giv
     assert summarizer.encode("Rain fell.", prefix="headline: ").ids != plain.ids
 
 
-def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Store) -> None:
+def test_graphs_of_another_contract_version_are_built_anew(own_store: Store) -> None:
     record = own_store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
     before = record.read_text()
     record.write_text(before.replace(f'"{GRAPHS}": "{CONTRACT}"', f'"{GRAPHS}": "0"'))
@@ -32,15 +36,39 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
     assert export.versions[GRAPHS] == CONTRACT
 
 
-def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
+@pytest.mark.parametrize(
+    ("variant", "family", "runtime", "hint"),
+    [
+        pytest.param(
+            "quantized",
+            "bart",
+            "torch",
+            "has no safetensors files; onnxruntime can open it",
+            id="files of another format",
+        ),
+        pytest.param(
+            "original",
+            "bart",
+            "ctranslate2",
+            "export translation original --format ctranslate2 --store STORE",
+            id="files that an export would make",
+        ),
+        pytest.param(
+            "original",
+            "marian-student",
+            "ctranslate2",
+            r"recurrent layers \(SSRU\); onnxruntime and torch can open it",
+            id="layers that the runtime does not have",
+        ),
+        pytest.param("quantized", "bart", "tensorrt", "known are onnxruntime, torch", id="unknown runtime"),
+    ],
+)
+def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(
+    own_store: Store, variant: str, family: str, runtime: str, hint: str
+) -> None:
     # `prepare` makes these files where CTranslate2 was measured to be the fastest on this kind of CPU.
     shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)
-    with pytest.raises(RuntimeUnavailable, match="has no safetensors files; onnxruntime can open it"):
-        runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "torch")
-    with pytest.raises(RuntimeUnavailable, match="export translation original --format ctranslate2 --store STORE`"):
-        runtimes_for(own_store, own_store.manifest(Task.TRANSLATION, "original"), "ctranslate2")
-    student = own_store.manifest(Task.TRANSLATION, "original").model_copy(update={"family": "marian-student"})
-    with pytest.raises(RuntimeUnavailable, match=r"recurrent layers \(SSRU\); onnxruntime and torch can open it"):
-        runtimes_for(own_store, student, "ctranslate2")
-    with pytest.raises(RuntimeUnavailable, match="known are onnxruntime, torch"):
-        runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "tensorrt")
+    manifest = own_store.manifest(Task.TRANSLATION, variant).model_copy(update={"family": family})
+
+    with pytest.raises(RuntimeUnavailable, match=hint):
+        runtimes_for(own_store, manifest, runtime)

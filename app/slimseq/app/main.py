@@ -60,8 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Slimseq",
         version=VERSION,
         description=DESCRIPTION,
-        # FastAPI matches an included router, and then its route. So the routes of generation, which have the most
-        # requests, are given directly. They call `check_query` themselves.
+        # FastAPI first looks for the router of a request, and then for the route in this router. Most requests are for
+        # the routes of generation, so the app gets these routes directly. They call `check_query` themselves.
         routes=generate.router.routes,
         lifespan=_lifespan,
         redirect_slashes=False,
@@ -74,7 +74,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     for router in ROUTERS:
+        # Refuses a request whose query has an unknown parameter.
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
+    # Pages take any query.
     app.include_router(web.router)
     for dialect in (libretranslate, huggingface):
         app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))

@@ -20,7 +20,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, flat
 from slimseq.evaluation.datasets import BUNDLED, bundled_sample
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near
+from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, shortened
 from slimseq.models_store.store import Store
 
 # An option that is on where it is given.
@@ -85,7 +85,7 @@ class Shared:
         if self.named_store is not None:
             return context
         embedded = embedded_store()
-        shown = near(embedded)
+        shown = shortened(embedded)
         if not holds_artifacts(embedded):
             context.say(f"Store: ./{OWN_STORE} (default)")
         elif context.store.root == OWN_STORE:

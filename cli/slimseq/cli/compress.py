@@ -23,12 +23,15 @@ from slimseq.models_store.manifest import Task
 if TYPE_CHECKING:
     from slimseq.compression.compress.compress import Compressed
 
-OfFolder = "of a model folder, or of a model of a hub"
-TaskOption = Annotated[Task | None, Parameter(group=COMMON, help=f"Task {OfFolder}.")]
+TaskOption = Annotated[
+    Task | None, Parameter(group=COMMON, help="Task of SOURCE, if it is a model folder or a hub id.")
+]
 LanguagesOption = Annotated[
     list[str] | None,
     Parameter(
-        name="--language", group=COMMON, help=f"Language code {OfFolder}. Twice for translation: source, then target."
+        name="--language",
+        group=COMMON,
+        help="Language of SOURCE, if it is a model folder or a hub id. Twice for translation: source, then target.",
     ),
 ]
 
@@ -43,13 +46,14 @@ def compress_command(
     workers: WorkersOption = 1,
     shared: TechniqueOptions = TechniqueOptions(),
 ) -> None:
-    """Make smaller variants of a model within a time, and choose the best one that keeps enough quality.
+    """Make smaller variants of a model within a time, and choose the fastest one that keeps enough quality.
 
-    Give a model, a file of pairs and a bar. The command tries int8, other search settings and other shapes of layers,
-    trains the best of them, and measures everything as it will be served. It ends with the variants of which no other
-    is both better and faster, one of them chosen, with pictures and a recipe.
+    Give a model, a file of pairs, a bar and a time: `slimseq compress translation/portuguese --data pairs.jsonl --keep
+    0.98 --within 60m`. The command tries int8, other search settings and other shapes of layers. It trains the best
+    shapes, if there is time, and measures all variants as they will be served. It publishes those of which no other is
+    better in quality, speed and size, with pictures and a recipe, and says which one it chose and why.
 
-    The same command goes on after an interruption. Exit code 2 says that no variant keeps the bar.
+    After an interruption, the same command goes on. Exit code 2 says that no variant is shown to keep the bar.
 
     Args:
         source: A variant such as translation/portuguese, a model folder, a hub id such as google-t5/t5-small, or
@@ -90,12 +94,14 @@ def summary(found: "Compressed") -> dict[str, object]:
         "folder": str(found.folder),
         "seconds": found.seconds,
         "remarks": list(found.remarks),
+        "is_agreement": found.is_agreement,
     }
 
 
 def lines(context: Context, found: "Compressed") -> list[str | Table]:
     """Returns the front as a table, why one variant was chosen, and what to do next."""
-    table = Table("", "variant", "what it is", "MB", "tokens/s", "speed-up", "quality kept", "keeps the bar")
+    kept = "agreement" if found.is_agreement else "quality kept"
+    table = Table("", "variant", "what it is", "MB", "tokens/s", "speed-up", kept, "keeps the bar")
     for point in found.front:
         table.add_row(
             "chosen" if point.is_chosen else "",

@@ -1,4 +1,8 @@
-"""Where artifacts are when nobody names a store: the embedded models, and a user's own store in the current folder."""
+"""Paths that depend on the installation: the default store of artifacts, and the command that installs an extra.
+
+A checkout of the repository has a store with the embedded models. A user's own store is in the current folder. The
+command lines and the service ask for `default_store` when the user names no store. `Store` reads what is there.
+"""
 
 import sys
 from pathlib import Path
@@ -6,7 +10,8 @@ from pathlib import Path
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.manifest import Task
 
-# A relative path: each folder in which somebody works has its own store. `slimseq.models_store.replacing` makes it.
+# The user's own store. The path is relative, so that each folder in which somebody works has a store of its own.
+# `slimseq.models_store.replacing` makes the folder when the first artifact is written.
 OWN_STORE = Path("artifacts")
 
 
@@ -16,16 +21,23 @@ def embedded_store() -> Path:
 
 
 def pip_install(extras: str) -> str:
-    """Returns the command that installs extras: from the checkout if this runs in one, else from the package index."""
+    """Returns the command that installs extras of this package, for error messages.
+
+    In a checkout, the command installs from the checkout, into the Python that runs now. Else it installs from the
+    package index.
+    """
     checkout = Path(__file__).parents[3]
     if not (checkout / "pyproject.toml").exists():
         return f"pip install 'slimseq[{extras}]'"
-    return f"{near(Path(sys.executable))} -m pip install -e '{near(checkout)}[{extras}]'"
+    python = shortened(Path(sys.executable))
+    return f"{python} -m pip install -e '{shortened(checkout)}[{extras}]'"
 
 
-def near(path: Path) -> Path:
-    """Returns a path relative to the current folder, if it is below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def shortened(path: Path) -> Path:
+    """Returns a path below the current folder as a relative path, and any other path as it is."""
+    if path.is_relative_to(Path.cwd()):
+        return path.relative_to(Path.cwd())
+    return path
 
 
 def default_store() -> Path:

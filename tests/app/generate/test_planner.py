@@ -1,4 +1,4 @@
-"""The planner's threads: what waits for what, what is cancelled, and what is refused."""
+"""The planner's threads: which work waits for other work, which is cancelled, and which is refused."""
 
 import asyncio
 import time
@@ -13,13 +13,16 @@ from slimseq.inference.text.sentences import Check
 pytestmark = pytest.mark.anyio
 
 
+PIECE_SECONDS = 0.002
+
+
 def work_of(pieces: int, done: list[int] | None = None) -> Callable[[Check], str]:
-    """Work of a few milliseconds a piece, with a check before each. `done` receives the finished pieces."""
+    """Returns work of several pieces, with a check before each piece. `done` receives the finished pieces."""
 
     def work(check: Check) -> str:
         for number in range(pieces):
             check()
-            time.sleep(0.002)
+            time.sleep(PIECE_SECONDS)
             if done is not None:
                 done.append(number)
         return f"{pieces} pieces"
@@ -35,7 +38,7 @@ async def test_usual_work_does_not_wait_for_long_work_to_end(planner: Planner) -
 
     assert found == ["2 pieces", "1 pieces"]
     assert not long.done()
-    # Half of the long work, which takes a second, would be a sign that the usual work has waited.
+    # All 1,000 pieces take two seconds. The usual work took less than half of this time, so it did not wait for them.
     assert len(done) < 500
     long.cancel()
 
@@ -53,23 +56,45 @@ async def test_work_that_nobody_waits_for_ends_at_its_next_check(planner: Planne
     pieces_at_end = len(done)
     await asyncio.sleep(0.05)
 
-    assert pieces_at_end < 1000
-    assert len(done) == pieces_at_end
+    assert pieces_at_end < 1000, "of 10,000, which would take 20 seconds"
+    assert len(done) == pieces_at_end, "the work goes on"
     planner.close()
     await asyncio.gather(work, return_exceptions=True)
 
 
-async def test_above_the_limit_of_requests_new_work_is_refused_and_later_work_of_requests_is_not(
-    planner: Planner,
-) -> None:
+async def start_as_many_as_allowed(planner: Planner) -> list[asyncio.Task[str]]:
     running = [asyncio.create_task(planner.run(work_of(10_000), WorkSize.LONG)) for _ in range(MAX_REQUESTS)]
+    # The tasks begin to run.
     await asyncio.sleep(0.01)
+    return running
+
+
+async def cancel_all(tasks: list[asyncio.Task[str]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_first_work_of_a_request_is_refused_above_the_limit(planner: Planner) -> None:
+    running = await start_as_many_as_allowed(planner)
 
     with pytest.raises(Overloaded):
         await planner.run(work_of(1), WorkSize.USUAL, is_new=True)
+
+    await cancel_all(running)
+
+
+async def test_the_later_work_of_a_request_is_not_refused_above_the_limit(planner: Planner) -> None:
+    running = await start_as_many_as_allowed(planner)
+
     assert await planner.run(work_of(1), WorkSize.USUAL) == "1 pieces"
 
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await cancel_all(running)
+
+
+async def test_work_that_was_cancelled_no_longer_counts_against_the_limit(planner: Planner) -> None:
+    running = await start_as_many_as_allowed(planner)
+
+    await cancel_all(running)
+
     assert await planner.run(work_of(1), WorkSize.LONG, is_new=True) == "1 pieces"

@@ -132,7 +132,7 @@ def test_a_name_that_is_too_long_with_its_ending_is_refused_before_any_work(tmp_
     assert_refused(command, context, "is not a valid name")
 
 
-@pytest.mark.parametrize("taken", ["quantized", "x2", "x4.5-uniform"])
+@pytest.mark.parametrize("taken", ["quantized", "shape2", "shape4-uniform"])
 def test_a_variant_of_a_name_to_come_is_refused_before_any_work(taken: str, tmp_path: Path) -> None:
     context = tiny_store(tmp_path)
     words = ("quantize", "translation", "original", "--name", taken, "--store", context.store.root)

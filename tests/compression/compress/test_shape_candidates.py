@@ -2,7 +2,12 @@
 
 import math
 
-from slimseq.compression.compress.shape_candidates import ShapeCandidates, least_of_each_target, steps_in_all
+from slimseq.compression.compress.shape_candidates import (
+    ShapeCandidates,
+    decided_steps,
+    least_of_each_target,
+    steps_in_all,
+)
 from slimseq.compression.compress.shape_finder import Shape
 from slimseq.compression.compress.staged_training import DECAY_FRACTION, MIN_STEPS, Stage
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
@@ -74,3 +79,21 @@ def test_predicted_speeds_stand_beside_measured_ones() -> None:
 
 def test_nothing_is_said_of_predictions_that_cannot_be_compared() -> None:
     assert ShapeCandidates([], []).predictions({}) == []
+
+
+def test_a_time_too_short_for_all_trainings_goes_to_fewer_of_them() -> None:
+    stage = Stage(steps=10, seconds=10, dev_loss=1.0)
+
+    alone = decided_steps(stage, 250, 1)
+    among_four = decided_steps(stage, 250, 4)
+
+    assert alone == 260
+    assert among_four == 260
+
+
+def test_a_time_too_short_for_one_training_makes_none() -> None:
+    assert decided_steps(Stage(steps=10, seconds=100, dev_loss=1.0), 250, 4) == 0
+
+
+def test_trainings_share_the_time_where_it_is_enough_for_all() -> None:
+    assert decided_steps(Stage(steps=100, seconds=10, dev_loss=1.0), 400, 4) == 1100

@@ -54,9 +54,9 @@ def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
     "max_pause", [0.0, engine_module.MAX_PAUSE_SECONDS], ids=["encoder in its thread", "encoder between steps"]
 )
 def test_rows_that_arrive_at_random_get_what_they_would_get_alone(
-    both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch, max_pause: float
+    ours_and_torch: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch, max_pause: float
 ) -> None:
-    ours, reference = both
+    ours, reference = ours_and_torch
     monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", max_pause)
     rows = rows_of(ours)
     options_of_settings = [
@@ -75,9 +75,9 @@ def test_rows_that_arrive_at_random_get_what_they_would_get_alone(
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
-    both: tuple[TextGenerator, TextGenerator], num_beams: int
+    ours_and_torch: tuple[TextGenerator, TextGenerator], num_beams: int
 ) -> None:
-    ours, _ = both
+    ours, _ = ours_and_torch
     made = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=10, max_new_tokens=16)
     options = made.without_speculation()
     rows = rows_of(ours)[:6]
@@ -99,8 +99,8 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert not engine._batches, "their memory is freed"
 
 
-def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
-    engine = engine_of(both[0])
+def test_a_row_that_waits_can_be_dropped(ours_and_torch: tuple[TextGenerator, TextGenerator]) -> None:
+    engine = engine_of(ours_and_torch[0])
     options = GenerationOptions(max_new_tokens=2)
     first = engine.add([5, 6], options)
     second = engine.add([5, 6], options)
@@ -114,8 +114,10 @@ def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerato
     assert engine.drop([first, second]) == {}, "both have left"
 
 
-def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
-    ours, _ = both
+def test_beams_report_tokens_before_the_end_and_the_output_stays(
+    ours_and_torch: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = ours_and_torch
     options = ours.manifest.generation.options(num_beams=4, max_new_tokens=48)
     rows = rows_of(ours)[:12]
     expected = ours.runtime.generate(rows, options)
@@ -137,8 +139,10 @@ def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[Tex
     assert sum(early[key] for key in streamed) > sum(len(reported[key]) for key in streamed) / 2
 
 
-def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGenerator, TextGenerator]) -> None:
-    ours, _ = both
+def test_what_waits_is_admitted_in_order_and_within_a_budget(
+    ours_and_torch: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = ours_and_torch
     options = GenerationOptions(max_new_tokens=4)
     engine = engine_of(ours)
     # The first two fit into 55 tokens. The third does not, but one is always admitted. Then the last.
@@ -154,7 +158,7 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
 
 
 def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
-    both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch
+    ours_and_torch: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait_with_long_ones(*arguments: Any) -> Any:
         ids = arguments[1]
@@ -165,7 +169,7 @@ def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
     may_end = threading.Event()
     monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(engine_module, "run_encoder", wait_with_long_ones)
-    ours, _ = both
+    ours, _ = ours_and_torch
     options = ours.manifest.generation.options(num_beams=2, max_new_tokens=16)
     short, long = [5, 6, 7], [5, 6, 7, 8] * 10
     may_end.set()

@@ -52,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
-def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+def ours_and_torch(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
     with (
         open_generator(store, request.param, "original", "ctranslate2", threads=1) as ours,
         open_generator(store, request.param, "original", "torch", threads=1) as reference,
@@ -76,8 +76,10 @@ def generated(generator: TextGenerator, rows: list[list[int]], **overrides: Any)
 
 
 @pytest.mark.parametrize("name", list(GREEDY))
-def test_greedy_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGenerator], name: str) -> None:
-    ours, reference = both
+def test_greedy_token_ids_equal_those_of_transformers(
+    ours_and_torch: tuple[TextGenerator, TextGenerator], name: str
+) -> None:
+    ours, reference = ours_and_torch
     rows = rows_of(ours)
 
     outputs = generated(ours, rows, num_beams=1, **GREEDY[name])
@@ -85,8 +87,8 @@ def test_greedy_token_ids_equal_those_of_transformers(both: tuple[TextGenerator,
     assert outputs == generated(reference, rows, num_beams=1, **GREEDY[name])
 
 
-def test_beam_search_mostly_finds_what_transformers_finds(both: tuple[TextGenerator, TextGenerator]) -> None:
-    ours, reference = both
+def test_beam_search_mostly_finds_what_transformers_finds(ours_and_torch: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, reference = ours_and_torch
     rows = rows_of(ours, 24)
 
     outputs = generated(ours, rows, num_beams=4, early_stopping=True)
@@ -96,9 +98,9 @@ def test_beam_search_mostly_finds_what_transformers_finds(both: tuple[TextGenera
 
 
 def test_beam_search_returns_the_best_output_and_different_alternatives(
-    both: tuple[TextGenerator, TextGenerator],
+    ours_and_torch: tuple[TextGenerator, TextGenerator],
 ) -> None:
-    ours, _ = both
+    ours, _ = ours_and_torch
     rows = rows_of(ours, 24)
 
     several = generated(ours, rows, num_beams=4, early_stopping=True, num_return_sequences=3)
@@ -120,9 +122,9 @@ def test_beam_search_returns_the_best_output_and_different_alternatives(
     ids=["greedy", "beams", "cut", "sampling"],
 )
 def test_log_probabilities_are_those_of_transformers(
-    both: tuple[TextGenerator, TextGenerator], store: Store, options: dict[str, Any]
+    ours_and_torch: tuple[TextGenerator, TextGenerator], store: Store, options: dict[str, Any]
 ) -> None:
-    ours, _ = both
+    ours, _ = ours_and_torch
     rows = rows_of(ours, 12)
 
     sequences = generated(ours, rows, **options)
@@ -138,9 +140,9 @@ def test_log_probabilities_are_those_of_transformers(
 
 @pytest.mark.parametrize("num_beams", [1, 4])
 def test_log_probabilities_are_unknown_with_a_repetition_penalty(
-    both: tuple[TextGenerator, TextGenerator], num_beams: int
+    ours_and_torch: tuple[TextGenerator, TextGenerator], num_beams: int
 ) -> None:
-    ours, _ = both
+    ours, _ = ours_and_torch
 
     [sequence] = generated(ours, rows_of(ours, 1), num_beams=num_beams, repetition_penalty=1.5)
 
@@ -149,9 +151,9 @@ def test_log_probabilities_are_unknown_with_a_repetition_penalty(
 
 
 def test_a_generation_without_on_token_asks_once_whether_it_is_cancelled(
-    both: tuple[TextGenerator, TextGenerator],
+    ours_and_torch: tuple[TextGenerator, TextGenerator],
 ) -> None:
-    ours, _ = both
+    ours, _ = ours_and_torch
     rows = rows_of(ours)[:1]
     options = ours.manifest.generation.options(num_beams=1, min_new_tokens=8, max_new_tokens=8)
     only_answer = iter([False])
@@ -161,8 +163,10 @@ def test_a_generation_without_on_token_asks_once_whether_it_is_cancelled(
     assert next(only_answer, None) is None
 
 
-def test_a_generation_that_is_cancelled_before_it_runs_is_empty(both: tuple[TextGenerator, TextGenerator]) -> None:
-    ours, _ = both
+def test_a_generation_that_is_cancelled_before_it_runs_is_empty(
+    ours_and_torch: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = ours_and_torch
     options = ours.manifest.generation.options(num_beams=4)
 
     cancelled = ours.runtime.generate(rows_of(ours)[:1], options, GenerationCallbacks(None, lambda: True))

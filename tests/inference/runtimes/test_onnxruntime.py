@@ -41,8 +41,8 @@ def texts_for(task: Task) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGenerator], name: str) -> None:
-    ours, reference = both
+def test_token_ids_equal_those_of_transformers(ours_and_torch: tuple[TextGenerator, TextGenerator], name: str) -> None:
+    ours, reference = ours_and_torch
     options = ours.manifest.generation.options(**({"max_new_tokens": 48} | SETTINGS[name]))
     rows = [ours.encode(text).ids for text in texts_for(ours.manifest.task)]
 

@@ -22,7 +22,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=list(Family), ids=[family.value for family in Family])
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TextGenerator]]:
+def traced_and_torch(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[TextGenerator]]:
     pytest.importorskip("optimum")
     folder = tmp_path_factory.mktemp("traced")
     context = tiny_store(folder, request.param)
@@ -36,8 +38,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_token_ids_equal_those_of_transformers(both: list[TextGenerator], name: str) -> None:
-    traced, reference = both
+def test_token_ids_equal_those_of_transformers(traced_and_torch: list[TextGenerator], name: str) -> None:
+    traced, reference = traced_and_torch
     options = traced.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[name]))
     rows = [traced.encode(source).ids for source, _ in SENTENCES]
 

@@ -44,7 +44,7 @@ RETRY_SECONDS = 0.05
 LOG_SECONDS = 60.0
 # Size of a second file beside SQLite's, which keeps space on the disk. It is removed when the disk is full, so that
 # deletions work: SQLite first writes to its log what it deletes. The log has up to 4 MiB of several transactions, or
-# 8 MiB of the deletion of 1,000 articles.
+# 8 MiB after the deletion of an evaluation with 1,000 articles as texts.
 RESERVED_BYTES = 16 * 1024**2
 # The second file is made only if the disk has space for this many such files, so that it does not fill a small disk.
 MIN_FREE_RESERVES = 4
@@ -138,7 +138,9 @@ class Database:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 session.connection(execution_options={"writes": writes})
                 result = work(session)
-                if commit_or_give_up is not None and not commit_or_give_up.acquire(blocking=False):
+                is_given_up = commit_or_give_up is not None and not commit_or_give_up.acquire(blocking=False)
+                if is_given_up:
+                    # This ends the transaction, so the end of `session.begin()` has nothing to commit.
                     session.rollback()
         except (database_errors.IntegrityError, database_errors.DataError):
             # They say something about the values, and nothing about the database.
@@ -284,6 +286,7 @@ def _postgresql_engine(url: URL) -> Engine:
         url,
         hide_parameters=True,
         pool_size=THREADS,
+        # Tests a connection before it is used. One that was dropped, as by a restart of the database, is opened again.
         pool_pre_ping=True,
         pool_timeout=LOCK_SECONDS,
         connect_args={"connect_timeout": LOCK_SECONDS, "tcp_user_timeout": LOCK_SECONDS * 1000},

@@ -29,7 +29,7 @@ from slimseq.app.serving.traffic import Split, Traffic
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task
 
-# Id, task and variants of experiments whose row has no pair of languages.
+# Experiments of older versions, whose row has no pair of languages: the id, the task and the variants of each.
 WithoutPair = Sequence[tuple[str, Task, Sequence[str]]]
 
 
@@ -72,7 +72,11 @@ class TrafficSync:
         self._task = asyncio.create_task(self._repeat(decide), name="traffic")
 
     async def refresh(self) -> None:
-        """Reads the running experiments, the promotions, and the signing key, which is made if there is none."""
+        """Reads the running experiments, the promotions and the signing key, and uses them from now on.
+
+        Experiments without a pair of languages get one first. A database without a signing key gets the key of this
+        process.
+        """
         # Under a lock: else an older reading that ends later would replace a newer one.
         async with self._reading:
             reading = await self._database.run(_read, writes=False)
@@ -85,7 +89,7 @@ class TrafficSync:
         self._log_changes(reading.promotions, reading.invalid)
         key = reading.signing_key
         if key is None:
-            # Of processes that propose a key at once, the database takes one.
+            # Several processes may propose a key at once. The database keeps the first one, and all processes read it.
             await self._database.run(lambda session: rows.propose_key(session, self._traffic.ids.key))
             key = await self._database.run(rows.signing_key, writes=False)
         if key is not None:
@@ -102,7 +106,10 @@ class TrafficSync:
         self._logged_invalid = invalid
 
     def _pairs_of(self, experiments: WithoutPair) -> dict[str, Pair]:
-        """Returns a pair for each old experiment without one, as far as its variants share a pair of languages."""
+        """Returns the pair of languages that the variants of an experiment share, by the experiment's id.
+
+        An experiment whose variants share no pair is left out.
+        """
         pairs = {}
         for identifier, task, variants in experiments:
             with contextlib.suppress(UnsupportedLanguages):
@@ -139,7 +146,7 @@ class TrafficSync:
                 pass  # The database logs that it is down.
             except Exception:
                 # The loop must not end: the next reading may succeed.
-                logger.exception("the experiments of before go on")
+                logger.exception("experiments could not be read; the last ones stay in force")
             self.has_tried.set()
             await asyncio.sleep(SYNC_SECONDS)
 

@@ -54,7 +54,7 @@ class Connections:
         self.open: dict[HttpToolsProtocol, str] = {}
         # Connections whose client has to send or to read, the one without progress for longest first.
         self.waiting: dict[HttpToolsProtocol, None] = {}
-        # By limit: the time of `time.monotonic` when it was logged, and how often it was reached since.
+        # By message: the time of `time.monotonic` when it was logged, and how often it was left out since.
         self._logged: dict[str, tuple[float, int]] = {}
 
     def opened(self, connection: HttpToolsProtocol) -> bool:
@@ -67,22 +67,25 @@ class Connections:
         if len(self.open) > self.limits.connections and self.waiting:
             counts = Counter(self.open.values())
             # `waiting` begins with the longest wait, and `max` returns the first of equal ones.
-            oldest = max(self.waiting, key=lambda each: counts[self.open[each]])
-            self.log("too many connections: one of the network with most of them is closed", oldest.client)
-            self.closed(oldest)
-            oldest.transport.abort()
-        return len(self.open) - len(self.waiting) <= self.limits.connections
+            to_close = max(self.waiting, key=lambda each: counts[self.open[each]])
+            self.log("too many connections: one of the network with most of them is closed", to_close.client)
+            self.closed(to_close)
+            to_close.transport.abort()
+        # A rejected connection stays open for a moment, in which it waits for its client to read the error. Connections
+        # that wait do not count here, because the next new connections close them.
+        serving = len(self.open) - len(self.waiting)
+        return serving <= self.limits.connections
 
     def closed(self, connection: HttpToolsProtocol) -> None:
         self.open.pop(connection, None)
         self.waiting.pop(connection, None)
 
-    def log(self, limit: str, client: tuple[str, int] | None) -> None:
-        """Logs that a connection of a client reached a limit, unless the limit was logged recently."""
+    def log(self, message: str, client: tuple[str, int] | None) -> None:
+        """Logs that a connection of a client reached a limit, unless the same message was logged recently."""
         now = time.monotonic()
-        last, unlogged = self._logged.get(limit, (-LOG_SECONDS, 0))
-        if now - last < LOG_SECONDS:
-            self._logged[limit] = (last, unlogged + 1)
+        logged_at, unlogged = self._logged.get(message, (-LOG_SECONDS, 0))
+        if now - logged_at < LOG_SECONDS:
+            self._logged[message] = (logged_at, unlogged + 1)
             return
-        self._logged[limit] = (now, 0)
-        logger.warning(limit, extra={"client": client[0] if client else None, "unlogged": unlogged})
+        self._logged[message] = (now, 0)
+        logger.warning(message, extra={"client": client[0] if client else None, "unlogged": unlogged})

@@ -72,10 +72,14 @@ class UsageCounter:
         self._windows: dict[tuple[str, str], Window] = {}
 
     def begin(self, identifier: str, most: int) -> None:
-        """Counts a request in progress of a key, which may have `most` at once. `end` ends it."""
+        """Counts a request in progress of a key, which may have `most` at once, until `end`."""
         if self._in_progress[identifier] >= most:
             raise KeyLimitReached(f"{most} requests at once", BUSY_SECONDS)
         self._in_progress[identifier] += 1
+
+    def end(self, identifier: str) -> None:
+        # A `Counter` that is subtracted also removes the keys whose count is 0.
+        self._in_progress -= Counter([identifier])
 
     async def spend(self, identifier: str, what: str, cost: int, most: int, period: int) -> None:
         """Counts `cost` of what the key uses against a limit of `most` in a `period` of seconds.
@@ -130,10 +134,9 @@ class UsageCounter:
         if use_of_window_before + window.use + cost > most:
             if window.use_before == 0:
                 return max(1, seconds_left)
-            # The share of `use_before` that counts falls with the time: by one use in `period / use_before` seconds.
-            return max(1, seconds_left % (period / window.use_before))
+            # `use_of_window_before` falls by one each time that `seconds_left` becomes a multiple of `seconds_per_use`.
+            # The remainder is the time until then.
+            seconds_per_use = period / window.use_before
+            return max(1, seconds_left % seconds_per_use)
         self._windows[identifier, what] = window._replace(use=window.use + cost)
         return 0
-
-    def end(self, identifier: str) -> None:
-        self._in_progress -= Counter([identifier])

@@ -24,7 +24,7 @@ from slimseq.compression.compress.run_data import RunData, read_data, write_exam
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
-from slimseq.compression.compress.shape_finder import TARGETS
+from slimseq.compression.compress.shape_finder import TARGETS, shape_names
 from slimseq.compression.compress.start_checks import check_names, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.compress.unlabelled import LABELLED, label_with_original
@@ -62,6 +62,8 @@ class Compressed:
     chosen: str | None
     reason: str
     remarks: tuple[str, ...]
+    is_agreement: bool
+    """Whether the front shows agreement with the original, and not quality."""
     folder: Path
     seconds: float
 
@@ -117,6 +119,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             chosen=choice.chosen,
             reason=choice.reason,
             remarks=remarks,
+            is_agreement=run.data.is_agreement,
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )
@@ -181,7 +184,7 @@ def _begin(context: Context, task: Task, variant: str, options: CompressOptions,
     write_examples(folder.path / CHOOSING, run.choosing)
     check_tests(run)
     if is_new:
-        check_names(run, _candidates_without_training(run))
+        check_names(run, _candidates_without_training(run), shape_names(run))
     run.prepare_store()
     return run
 

@@ -24,30 +24,32 @@ class CompressOptions:
     """What to keep, and what to try."""
 
     train: Annotated[Sequence[str], Parameter(name="--data")] = ()
-    """Pairs to learn from, at least 200: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET.
-    Repeatable."""
+    """Pairs to learn from and to choose on, at least 200: a .jsonl or .tsv file (also .gz), or two parallel texts as
+    SOURCE:TARGET. Repeatable."""
     keep: float = 0.98
-    """Share of the original's quality that the chosen variant must keep."""
+    """The bar: share of the original's score that the chosen variant must keep."""
     within: str = "60m"
     """Time for everything, such as 3m, 60m or 2h. The command ends within 1.1 times of it, with the best it found."""
     aim: Aim = "fastest"
-    """What to choose among the variants that keep enough: the fastest or the smallest."""
+    """What to choose among the variants that keep the bar: the fastest or the smallest."""
     metric: str | None = None
-    """Metric of the quality. By default chrf for translation and rougeL for summarization."""
+    """Metric of the score. By default chrf for translation and rougeL for summarization."""
     name: str = ""
-    """Beginning of the new variants' names. By default the original's name, if that is not `original`."""
+    """Beginning of the new variants' names. By default the original's name, if that is not `original`. A model that is
+    imported gets this name, or `original`."""
     dev: Annotated[Sequence[str], Parameter(group=DATA)] = ()
-    """Held-out pairs to choose on. Repeatable. By default a part of --data is held out."""
+    """Pairs to choose on, at least 60, that are not in --data. By default a fifth of --data is held out. Repeatable."""
     test: Annotated[Sequence[str], Parameter(group=DATA)] = ()
-    """Pairs to report on. They are read once, at the end. Repeatable."""
+    """Pairs that decide nothing. The published variants are measured on them once, at the end. Repeatable."""
     unlabelled: Annotated[Sequence[str], Parameter(group=DATA)] = ()
-    """Texts without targets, in place of --data: a .jsonl file (also .gz), or a text file with one text a line. The
-    original's own outputs are the targets, and agreement is reported in place of quality. Repeatable."""
+    """Texts without targets, in place of --data: a .jsonl file (also .gz), or a text file with one text a line. For
+    translation, texts are split into sentences. The original's own outputs are the targets, and agreement is reported
+    in place of quality. Repeatable."""
     scorer: Annotated[str | None, Parameter(group=DATA)] = None
     """Command that scores outputs in place of --metric. It reads JSON lines with source, output and reference, and
     writes one number a line; higher is better."""
     folder: Annotated[Path | None, Parameter(group=OUTPUT)] = None
-    """Folder for what the run finds, its pictures and its recipe. By default .slimseq/compress-NAME."""
+    """Folder for what the run finds, its pictures and its recipe. By default .slimseq/compress-TASK-NAME."""
 
     @property
     def seconds(self) -> float:

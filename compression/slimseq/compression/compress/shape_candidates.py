@@ -22,7 +22,7 @@ from slimseq.compression.compress.staged_training import (
     MIN_STEPS,
     Stage,
     discard_first_stage,
-    move_checkpoint,
+    finish_in_time,
     train_first_stage,
     training_options,
 )
@@ -85,18 +85,21 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     finder = ShapeFinder(run, decoding)
     shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
     for shape in shapes:
-        run.context.say(
-            f"{shape.name}: {shape.title}, {shape.divergence:.3f} nats a token from the original before its training"
-        )
+        title = shape.title(run.options.aim)
+        run.context.say(f"{shape.name}: {title}, {shape.divergence:.3f} nats a token from the original before training")
     structures = structure_rows(finder.whole(), finder.losses(), finder.costs())
     finder.close()
     winners = _best_of_each_target(run, shapes)
     found = _finish(run, winners, decoding.settings)
     whole_seconds = finder.costs().predict(finder.whole()).seconds
     made = {candidate.name for candidate in found}
+    if winners and not found:
+        remarks = ["There was too little time to train any shape; more may make faster variants."]
+    else:
+        remarks = _remarks(shapes, winners)
     return ShapeCandidates(
         candidates=found,
-        remarks=_remarks(shapes, winners),
+        remarks=remarks,
         structures=structures,
         predicted={shape.name: whole_seconds / shape.seconds for shape, _ in winners if shape.name in made},
         whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),
@@ -135,18 +138,24 @@ def least_of_each_target(shapes: Sequence[Shape], values: Mapping[str, float]) -
 def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[str, Any]) -> list[Candidate]:
     """Trains the winners to their end, the slowest target first, each for an equal part of the time that is left.
 
-    A target whose shape misses the bar by far ends the tries, since faster shapes would miss it by more.
+    Where the time is too short for all of them, those of the slowest targets are trained. A target whose shape misses
+    the bar by far ends the tries, since faster shapes would miss it by more.
     """
     found: list[Candidate] = []
     for index, (shape, stage) in enumerate(winners):
-        seconds = run.plan.for_training / (len(winners) - index)
-        steps = run.folder.find_or_make(f"steps of {shape.name}", partial(steps_in_all, stage, seconds))
+        steps = run.folder.find_or_make(
+            f"steps of {shape.name}", partial(decided_steps, stage, run.plan.for_training, len(winners) - index)
+        )
+        if not steps:
+            break
         step = {**_step(run, shape), "max_steps": steps}
-        move_checkpoint(run, shape.name, step)
+        if not finish_in_time(run, shape.name, step, steps, stage):
+            run.context.say(f"{shape.name}: its training became too slow to end in time, and was given up")
+            break
         following = [{"quantize": {"scheme": SCHEME}}]
         if decoding:
             following.append({"decode": dict(decoding)})
-        candidate = Candidate(shape.name, shape.title, ({"prune": step}, *following))
+        candidate = Candidate(shape.name, shape.title(run.options.aim), ({"prune": step}, *following))
         run.make(candidate)
         found.append(candidate)
         kept, _ = run.measure_and_announce(candidate)
@@ -155,8 +164,17 @@ def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[
     return found
 
 
+def decided_steps(stage: Stage, seconds: float, trainings: int) -> int:
+    """Returns the number of steps of the next of some trainings that share the time. 0 if it is too short for one."""
+    for sharing in range(trainings, 0, -1):
+        steps = steps_in_all(stage, seconds / sharing)
+        if (steps - stage.steps) / stage.steps_per_second <= seconds / sharing:
+            return steps
+    return 0
+
+
 def steps_in_all(stage: Stage, seconds: float) -> int:
-    """Returns how many steps a training has in all, if it may go on for so many seconds."""
+    """Returns how many steps a training has in all, if it may go on for so many seconds; at least the fewest."""
     steps = stage.steps + int(seconds * stage.steps_per_second)
     # The learning rate of the first stage must not have begun to fall.
     return max(steps, MIN_STEPS, math.ceil(stage.steps / (1 - DECAY_FRACTION)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
+from slimseq.compression.compress.compress_options import Aim
 from slimseq.compression.compress.cost_measurement import measure_costs
 from slimseq.compression.compress.costs import CostTable
 from slimseq.compression.compress.decoding_search import DecodingChoice
@@ -57,11 +58,12 @@ class Shape:
     divergence: float
     """From the original's outputs after the cut and the fit, before any training; nats a target token."""
 
-    @property
-    def title(self) -> str:
+    def title(self, aim: Aim) -> str:
+        """Returns what it is, in a few words for tables."""
         kind = "uniform" if self.is_uniform else "searched"
+        what = "the speed of" if aim == "fastest" else "as small as"
         counts = [f"{len(layers)} {stack}" for stack, layers in self.plan.stacks.items()]
-        return f"{' and '.join(counts)} layers, {kind}, int8"
+        return f"{' and '.join(counts)} layers, {kind} for {self.target:g} times {what} int8"
 
     def record(self) -> dict[str, Any]:
         return {**vars(self), "plan": self.plan.record()}
@@ -207,7 +209,7 @@ class ShapeFinder:
             if not proposals:
                 continue
             measured, best = min(proposals, key=lambda proposal: proposal[0])
-            name = run.name(f"x{target:g}-uniform" if is_uniform else f"x{target:g}")
+            name = shape_name(run, targets.index(target), is_uniform)
             shapes.append(Shape(name, best.plan, target, is_uniform, best.predicted.seconds, measured))
         return [shape.record() for shape in shapes]
 
@@ -216,6 +218,16 @@ class ShapeFinder:
         kept, fitted = choose_parts(model, plan, self.calibration(), run.own_context, self.cache)
         cut = cut_to_plan(model, plan, kept, fitted)
         return divergence(model, cut, self.probes(), run.own_context)
+
+
+def shape_name(run: Run, index: int, is_uniform: bool) -> str:
+    """Returns the name of the candidate at a target, given the target's index. Speeds of this machine are not in it."""
+    return run.name(f"shape{index + 1}-uniform" if is_uniform else f"shape{index + 1}")
+
+
+def shape_names(run: Run) -> list[str]:
+    """Returns the names of all candidates that a run may make of shapes."""
+    return [shape_name(run, index, is_uniform) for index in range(TARGETS) for is_uniform in (False, True)]
 
 
 def calibration_pairs(run: Run) -> int:

@@ -27,6 +27,8 @@ TOKENS_PER_BATCH = 2600
 LEARNING_RATE, LEARNING_RATE_WIDTH = 5e-4, 256
 # The fewest steps of a training: with fewer, the warm-up would depend on their number.
 MIN_STEPS = 10 * WARMUP_STEPS
+# Shares of a training at which it is checked that it will end in time.
+MILESTONES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def training_options(width: int) -> dict[str, Any]:
 
 
 def train_first_stage(run: Run, name: str, step: Mapping[str, Any], steps: int) -> Stage:
-    """Trains a shape for a few steps, and keeps a checkpoint from which `finish_training` goes on.
+    """Trains a shape for a few steps, and keeps a checkpoint from which `finish_in_time` goes on.
 
     Args:
         run: the run.
@@ -62,13 +64,53 @@ def train_first_stage(run: Run, name: str, step: Mapping[str, Any], steps: int) 
         step: options of its `prune` step, without an end.
         steps: after which it pauses.
     """
-    record = run.folder.find_or_make(f"first stage of {name}, {steps} steps", lambda: _train(run, name, step, steps))
-    return Stage(**record)
+
+    def train() -> dict[str, Any]:
+        endless = {**step, "max_steps": UNDECIDED_STEPS}
+        return asdict(_train_until(run, name, endless, steps, first_stage_folder(run, name)))
+
+    return Stage(**run.folder.find_or_make(f"first stage of {name}, {steps} steps", train))
 
 
-def _train(run: Run, name: str, step: Mapping[str, Any], steps: int) -> dict[str, Any]:
+def finish_in_time(run: Run, name: str, step: Mapping[str, Any], steps: int, stage: Stage) -> bool:
+    """Trains a shape nearly to its decided end, which a build then finishes; or gives it up if that takes too long.
+
+    A training may become slower than it was, for example because other processes need the machine. The time of the run
+    is a promise, so that such a training is given up at one of its milestones.
+
+    Args:
+        run: the run.
+        name: of the candidate.
+        step: options of its `prune` step, with its end.
+        steps: number of steps at its end.
+        stage: what is known from its first stage.
+
+    Returns:
+        Whether it will end in time.
+    """
+    folder = _checkpoint_of_build(run, name, step)
+    for share in MILESTONES:
+        milestone = int(share * steps)
+        if milestone <= stage.steps:
+            continue
+
+        def reach(milestone: int = milestone, before: Stage = stage) -> dict[str, Any]:
+            reached = _train_until(run, name, step, milestone, folder)
+            seconds_of_step = (reached.seconds - before.seconds) / (reached.steps - before.steps)
+            is_in_time = run.folder.seconds + (steps - reached.steps) * seconds_of_step <= run.plan.training_end
+            return {"stage": asdict(reached), "is_in_time": is_in_time}
+
+        found = run.folder.find_or_make(f"{name} at step {milestone}", reach)
+        if not found["is_in_time"]:
+            return False
+        stage = Stage(**found["stage"])
+    return True
+
+
+def _train_until(run: Run, name: str, step: Mapping[str, Any], pause_at: int, folder: Path) -> Stage:
+    """Trains a shape from what a checkpoint folder has to a step, at which it pauses."""
     technique = technique_named("prune")
-    recipe_step = RecipeStep.model_validate({"prune": {**step, "max_steps": UNDECIDED_STEPS}})
+    recipe_step = RecipeStep.model_validate({"prune": dict(step)})
     workspace = _workspace(run, recipe_step)
     job = Job(
         context=run.own_context,
@@ -76,21 +118,21 @@ def _train(run: Run, name: str, step: Mapping[str, Any], steps: int) -> dict[str
         parent=run.original.variant,
         name=name,
         files=workspace.files(recipe_step),
-        checkpoint=first_stage_folder(run, name),
+        checkpoint=folder,
         outputs=run.build_folder,
-        pause_at=steps,
+        pause_at=pause_at,
     )
     try:
         technique.apply(job, technique.read(recipe_step.options))
     except TrainingPaused as paused:
         if paused.dev_loss is None:
             raise RuntimeError("the training has dev data, but measured no loss on it") from paused
-        return asdict(Stage(paused.steps, paused.seconds, paused.dev_loss))
-    raise RuntimeError(f"the training of {name} ended before its first stage did")
+        return Stage(paused.steps, paused.seconds, paused.dev_loss)
+    raise RuntimeError(f"the training of {name} ended before step {pause_at}")
 
 
-def move_checkpoint(run: Run, name: str, step: Mapping[str, Any]) -> None:
-    """Moves the checkpoint of a first stage to where the build resumes the training with a decided end."""
+def _checkpoint_of_build(run: Run, name: str, step: Mapping[str, Any]) -> Path:
+    """Moves the checkpoint of a first stage to where a build resumes the step from it; returns that folder."""
     recipe_step = RecipeStep.model_validate({"prune": dict(step)})
     workspace = _workspace(run, recipe_step)
     source = first_stage_folder(run, name)
@@ -98,6 +140,7 @@ def move_checkpoint(run: Run, name: str, step: Mapping[str, Any]) -> None:
     if source.exists() and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
+    return target
 
 
 def discard_first_stage(run: Run, name: str) -> None:

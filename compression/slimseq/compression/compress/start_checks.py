@@ -3,7 +3,6 @@
 A build makes the same checks at its end, when all the time has been spent.
 """
 
-import re
 from collections.abc import Sequence
 
 from slimseq.compression.artifacts.publish import check_name
@@ -12,9 +11,6 @@ from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate
 from slimseq.compression.compress.decoding_rows import rows_to_try
 from slimseq.compression.compress.run import Run
-
-# The longest ending of a name that a shape may get.
-LONGEST_SHAPE = "x99.99-uniform"
 
 
 def check_tests(run: Run) -> None:
@@ -31,28 +27,25 @@ def check_tests(run: Run) -> None:
     check_data(run.context, _workspace_of(run, training))
 
 
-def check_names(run: Run, quantized: Sequence[Candidate]) -> None:
+def check_names(run: Run, quantized: Sequence[Candidate], shapes: Sequence[str]) -> None:
     """Checks that the store has no variant of a name that a new run may publish, except for one that it would make.
 
     Args:
         run: the run.
         quantized: the candidates that need neither search nor training.
+        shapes: names of the candidates that are searched and trained.
 
     Raises:
         BadParameters: a name is no valid one, or it is taken and `--force` is not given.
     """
-    task, known = run.original.task, run.context.store.variants(run.original.task)
-    # The speeds in the names of shapes are not known yet.
-    shape = re.compile(re.escape(run.name("x")) + r"\d+(\.\d+)?(-uniform)?")
-    shapes = [name for name in known if shape.fullmatch(name)]
     searches = [
         f"{each.name}-{row.name}" for each in quantized for row in rows_to_try(run.original.generation) if row.settings
     ]
-    for name in (*searches, *shapes, run.name(LONGEST_SHAPE)):
-        check_name(run.context, task, name)
+    for name in (*searches, *shapes):
+        check_name(run.context, run.original.task, name)
     for candidate in quantized:
         if not _is_published(run, candidate):
-            check_name(run.context, task, candidate.name)
+            check_name(run.context, run.original.task, candidate.name)
 
 
 def _is_published(run: Run, candidate: Candidate) -> bool:

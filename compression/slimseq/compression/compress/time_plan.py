@@ -71,5 +71,10 @@ class TimePlan:
         return max(0.0, (self.left - END_SHARE * self.within) * CAUTION)
 
     @property
+    def training_end(self) -> float:
+        """Seconds after the start of the run at which the last training must have ended."""
+        return self.within * (1 - END_SHARE / 2)
+
+    @property
     def allows_training(self) -> bool:
         return self.for_training >= MIN_TRAINING_SECONDS

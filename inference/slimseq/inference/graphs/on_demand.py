@@ -1,7 +1,8 @@
-"""Builds the ONNX graphs of an artifact with safetensors, once, into its folder `onnx/`.
+"""Builds the ONNX graphs of an artifact with safetensors, once, into the artifact's folder `onnx/`.
 
-The registry of runtimes calls it when an artifact is opened for the first time, or after an update of Slimseq whose
-engine needs other graphs. `slimseq.inference.graphs.export` writes them.
+The graphs have a version, `CONTRACT`: the inputs and outputs on which the graph builder and the engine agree. The
+registry of runtimes calls this module when an artifact is opened for the first time, or after an update of Slimseq that
+changed the contract. `slimseq.inference.graphs.export` writes the graphs.
 """
 
 from importlib.metadata import version
@@ -13,27 +14,30 @@ from slimseq.models_store.store import Store
 
 FORMAT = "onnx"
 EXPORTER = "slimseq"
-# An export records the versions that it was made with. This is the key of `CONTRACT` among them.
+# An export records the versions of what made it. `CONTRACT` is recorded under this key.
 GRAPHS = "graphs"
 
 
 def ensure_exported(store: Store, task: Task, variant: str) -> None:
-    """Builds `onnx/` of an artifact where it is missing or was made for another contract."""
+    """Builds the graphs of an artifact if they are missing or were made for another version of the contract."""
     if needs_export(store, store.manifest(task, variant)):
         export_artifact(store, task, variant)
 
 
 def needs_export(store: Store, manifest: Manifest) -> bool:
-    """Whether an artifact has no graphs, or graphs of our exporter for another contract."""
+    """Whether an artifact has no graphs, or has graphs of this exporter for another version of the contract."""
     export = store.export_of(manifest.task, manifest.variant, FORMAT)
-    return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
+    if export is None:
+        # Some artifacts have graphs as files of their own, and no export.
+        return not manifest.has_format(FORMAT)
+    return is_outdated(export)
 
 
 def export_artifact(store: Store, task: Task, variant: str) -> None:
-    """Writes `onnx/` of an artifact with safetensors, in fp32.
+    """Writes the graphs of an artifact with safetensors, with weights in fp32.
 
     Raises:
-        UnknownVariant, InvalidArtifact, CorruptArtifact, CannotWrite: as the methods of `Store` do.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, CannotWrite: the store cannot be read or written.
         BadSource: the model cannot be exported.
     """
     # Imported here because `onnx` is large and serving does not need it otherwise.
@@ -47,5 +51,5 @@ def export_artifact(store: Store, task: Task, variant: str) -> None:
 
 
 def is_outdated(export: Export) -> bool:
-    """Whether our exporter made these graphs for another contract."""
+    """Whether this exporter made the graphs for another version of the contract. Other exporters have no contract."""
     return export.exporter == EXPORTER and export.versions.get(GRAPHS) != CONTRACT

@@ -15,10 +15,10 @@ _CLOSING = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u203a)]}>*_`\u300d\u300f\uff
 _FINAL = ".!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964"
 _SPACES = " \t\u00a0"
 _LINE_ENDS = "\r\n"
-# An output may break off if so many of its last words are in the source in a row. A headline ends with four such words
-# by chance, and goes on in the source, in fewer than one of 10,000 references.
+# An output may be cut if its last four words are also in the source, one after the other. Complete outputs seldom look
+# like that: of 10,000 reference headlines, fewer than one ends with four words after which the source goes on.
 COPIED_WORDS = 4
-# So many letters at least are missing where a word is broken. The `s` of a plural is no break.
+# A word counts as broken if at least two letters are missing. The `s` of a plural is no break.
 MIN_MISSING_LETTERS = 2
 # Characters of an output's end that are compared and quoted.
 MAX_END = 100
@@ -29,18 +29,19 @@ _NEAR = 20
 
 
 def unfinished_end(source: str, output: str, finish_reason: FinishReason) -> str | None:
-    """Returns the last words of an output that ends in mid-sentence. Returns None if it does not, or if it is not sure.
+    """Returns the last words of an output that ends in mid-sentence, else None. In doubt, it returns None.
 
-    An output that did not end at its limit is compared with the source, so it has to be a summary.
+    An output that did not end at the limit of tokens is compared with the source. It has to be a summary for that.
     """
     text = output.rstrip()
+    # `stop`: the output ended before a text at which the user wants it to end.
     if not text or finish_reason == "stop":
         return None
     if _ends_sentence(text):
-        return _quoted_end(text) if _breaks_number(source, text) else None
-    if finish_reason != "length" and not _breaks_off(source, text):
-        return None
-    return _quoted_end(text)
+        is_unfinished = _breaks_number(source, text)
+    else:
+        is_unfinished = finish_reason == "length" or _breaks_off(source, text)
+    return _quoted_end(text) if is_unfinished else None
 
 
 def _quoted_end(text: str) -> str:
