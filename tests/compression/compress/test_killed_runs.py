@@ -100,7 +100,7 @@ def test_a_run_with_training_publishes_trained_shapes(unkilled: tuple[Place, Fin
 
     assert finished.code == 0, finished.error
     assert any(name.startswith("first stage of") for name in findings(place.run))
-    assert any(name.startswith("learned-x") for name in place.digests())
+    assert any(name.startswith("learned-shape") for name in place.digests())
 
 
 def test_a_killed_run_ends_with_the_same_variants(place: Place, unkilled: tuple[Place, Finished]) -> None:
