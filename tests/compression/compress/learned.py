@@ -61,7 +61,7 @@ def costs_of(whole: LayerPlan) -> dict[str, Any]:
     stacks = {}
     for stack, largest in largest_layers(whole).items():
         seconds = LAYER_SECONDS[stack]
-        parts = {}
+        parts: dict[str, SizeCosts] = {}
         for kind in kinds_of(largest):
             size = getattr(largest, kind)
             parts[kind] = SizeCosts({max(1, size // 4): Cost(-PART_SHARE * seconds, -3000.0), size: Cost()})
