@@ -94,12 +94,14 @@ def summary(found: "Compressed") -> dict[str, object]:
         "folder": str(found.folder),
         "seconds": found.seconds,
         "remarks": list(found.remarks),
+        "is_agreement": found.is_agreement,
     }
 
 
 def lines(context: Context, found: "Compressed") -> list[str | Table]:
     """Returns the front as a table, why one variant was chosen, and what to do next."""
-    table = Table("", "variant", "what it is", "MB", "tokens/s", "speed-up", "quality kept", "keeps the bar")
+    kept = "agreement" if found.is_agreement else "quality kept"
+    table = Table("", "variant", "what it is", "MB", "tokens/s", "speed-up", kept, "keeps the bar")
     for point in found.front:
         table.add_row(
             "chosen" if point.is_chosen else "",

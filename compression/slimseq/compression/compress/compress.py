@@ -62,6 +62,8 @@ class Compressed:
     chosen: str | None
     reason: str
     remarks: tuple[str, ...]
+    is_agreement: bool
+    """Whether the front shows agreement with the original, and not quality."""
     folder: Path
     seconds: float
 
@@ -117,6 +119,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             chosen=choice.chosen,
             reason=choice.reason,
             remarks=remarks,
+            is_agreement=run.data.is_agreement,
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )
