@@ -66,9 +66,8 @@ def test_retention_is_the_share_of_the_originals_score() -> None:
     bleu = original_and_pruned().variant("pruned").metric("bleu")
 
     assert bleu.retention == pytest.approx(bleu.value / 100)
-    assert bleu.retention_interval is not None
-    low, high = bleu.retention_interval
-    assert low <= bleu.value / 100 <= high
+    # Every output of `forgetful` lacks the same words, so all resamples have the same score.
+    assert bleu.retention_interval == pytest.approx((bleu.retention, bleu.retention))
 
 
 def test_the_baseline_of_translation_copies_the_source() -> None:
