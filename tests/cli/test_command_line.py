@@ -4,10 +4,11 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression, invoked
 from tests.compression.tiny import tiny_file
@@ -35,11 +36,12 @@ def test_list_shows_what_the_store_holds(embedded: Store) -> None:
 
     assert "original" in table.out
     assert "quantized" in table.out
+    # The columns are: variant, family, parameters, size, gate, formats. Another column has the lineage.
     assert re.search(r"│ compact +│ bart +│ +4,448,000 │ +4\.7 MB │ passed +│ ctranslate2", table.out)
     assert re.search(r"→ tune-beams +│", table.out)
-    assert {(each["task"], each["variant"]) for each in manifests} >= {
-        (task.value, variant) for task in Task for variant in ("original", "quantized")
-    }
+    listed = {f"{each['task']}/{each['variant']}" for each in manifests}
+    assert {"translation/original", "translation/quantized"} <= listed
+    assert {"summarization/original", "summarization/quantized"} <= listed
 
 
 def test_verify_names_the_broken_file_and_exits_with_1(own_store: Store) -> None:
@@ -52,24 +54,44 @@ def test_verify_names_the_broken_file_and_exits_with_1(own_store: Store) -> None
     assert done.json["translation/quantized"] == {"ok": True, "error": None}
 
 
-def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embedded: Store) -> None:
+@pytest.fixture(scope="module")
+def evaluated(embedded: Store) -> list[dict[str, Any]]:
+    """What `evaluate` prints for `quantized`: the results of its original, and then its own."""
     done = compression("evaluate", "translation", "quantized", "--samples", 20, "--json")
-
     assert done.code == 0, done.error
-    original, quantized = done.json["variants"]
-    assert (original["variant"], quantized["variant"]) == ("original", "quantized")
-    bleu = quantized["metrics"][0]
-    assert bleu["metric"] == "bleu"
+    variants: list[dict[str, Any]] = done.json["variants"]
+    return variants
+
+
+def test_evaluate_evaluates_the_original_too_by_every_metric(evaluated: list[dict[str, Any]]) -> None:
+    assert [each["variant"] for each in evaluated] == ["original", "quantized"]
+    for each in evaluated:
+        assert [metric["metric"] for metric in each["metrics"]] == ["bleu", "chrf", "chrf++"]
+
+
+def test_evaluate_prints_a_score_with_interval_signature_and_baseline(evaluated: list[dict[str, Any]]) -> None:
+    bleu = evaluated[1]["metrics"][0]
+
+    low, high = bleu["interval"]
+    assert low <= bleu["value"] <= high
     assert bleu["samples"] == 20
-    assert bleu["interval"][0] <= bleu["value"] <= bleu["interval"][1]
-    assert bleu["retention"] == pytest.approx(bleu["value"] / original["metrics"][0]["value"])
-    assert bleu["baseline"] < bleu["value"]
     assert bleu["signature"].startswith("nrefs:1|")
-    agreement = quantized["agreement"]
+    assert bleu["baseline"] < bleu["value"]
+
+
+def test_evaluate_prints_what_a_variant_keeps_of_the_originals_score(evaluated: list[dict[str, Any]]) -> None:
+    original, quantized = (each["metrics"][0] for each in evaluated)
+
+    assert quantized["retention"] == pytest.approx(quantized["value"] / original["value"])
+
+
+def test_evaluate_prints_how_far_a_variants_outputs_agree_with_the_originals(evaluated: list[dict[str, Any]]) -> None:
+    agreement = evaluated[1]["agreement"]
+
+    low, high = agreement["interval"]
     assert agreement["metric"] == "chrf"
     assert 0.9 < agreement["exact"] <= 1
-    assert agreement["interval"][0] <= agreement["similarity"] <= agreement["interval"][1]
-    assert [metric["metric"] for metric in quantized["metrics"]] == ["bleu", "chrf", "chrf++"]
+    assert low <= agreement["similarity"] <= high
 
 
 def test_outputs_are_written_for_other_metrics_one_a_line(embedded: Store, tmp_path: Path) -> None:
@@ -101,39 +123,53 @@ def test_scores_are_recorded_on_request(own_store: Store) -> None:
     assert bleu.runtime == "onnxruntime"
     assert bleu.agreement is not None
     assert bleu.agreement.exact > 0.5
+    # The defaults of the embedded translator.
     assert bleu.generation["num_beams"] == 4
     assert bleu.generation["max_input_tokens"] == 256
-    assert (
-        "| sample (test) | 30 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
-    )
+    model_card = own_store.folder(Task.TRANSLATION, "quantized") / "README.md"
+    assert "| sample (test) | 30 | bleu |" in model_card.read_text()
 
 
-def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp_path: Path) -> None:
-    dev, before = tmp_path / "dev.jsonl", own_store.manifest(Task.TRANSLATION, "quantized")
+@pytest.fixture
+def evaluation_of_dev_data(own_store: Store, tmp_path: Path) -> list[object]:
+    """A command that evaluates `quantized` on dev data. 40 pairs are the fewest that a confidence needs."""
+    dev = tmp_path / "dev.jsonl"
     dev.write_bytes((resources.files("slimseq.evaluation") / "samples" / "translation.jsonl").read_bytes())
-    words = ("evaluate", "translation", "quantized", "--data", dev, "--samples", 40, "--store", own_store.root)
+    return ["evaluate", "translation", "quantized", "--data", dev, "--samples", 40, "--store", own_store.root]
 
-    shown = compression(*words)
-    unchanged = own_store.manifest(Task.TRANSLATION, "quantized")
-    recorded = compression(*words, "--record")
 
-    assert shown.code == 0, shown.error + recorded.error
-    assert recorded.code == 0, shown.error + recorded.error
+def test_dev_data_shows_a_confidence_and_changes_nothing(
+    own_store: Store, evaluation_of_dev_data: list[object]
+) -> None:
+    before = own_store.manifest(Task.TRANSLATION, "quantized")
+
+    done = compression(*evaluation_of_dev_data)
+
+    assert done.code == 0, done.error
     assert re.search(
         r"^Confidence of the outputs of quantized: rank correlation with their quality [\d.]+ \[.*\], "
         r"calibration error [\d.]+$",
-        shown.out,
+        done.out,
         re.M,
     )
-    assert unchanged == before
-    after = own_store.manifest(Task.TRANSLATION, "quantized")
-    found = after.confidence
-    assert found is not None
-    assert (found.dataset, found.split, found.samples) == ("dev", "dev", 40)
-    assert found.runtime == "onnxruntime"
-    assert found.generation["num_beams"] == before.generation.num_beams
-    assert found.points[0][0] < found.points[-1][0] < 0
-    assert found.measured_at
+    assert own_store.manifest(Task.TRANSLATION, "quantized") == before
+
+
+def test_recorded_dev_data_gives_translations_a_confidence(
+    own_store: Store, evaluation_of_dev_data: list[object]
+) -> None:
+    done = compression(*evaluation_of_dev_data, "--record")
+
+    assert done.code == 0, done.error
+    manifest = own_store.manifest(Task.TRANSLATION, "quantized")
+    confidence = manifest.confidence
+    assert confidence is not None
+    assert (confidence.dataset, confidence.split, confidence.samples) == ("dev", "dev", 40)
+    assert confidence.runtime == "onnxruntime"
+    assert confidence.generation["num_beams"] == manifest.generation.num_beams
+    assert confidence.measured_at
+    # The first number of a point is a mean log-probability.
+    assert confidence.points[0][0] < confidence.points[-1][0] < 0
     own_store.verify(Task.TRANSLATION, "quantized")
 
 
@@ -147,11 +183,15 @@ def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp
     ],
 )
 def test_an_artifact_is_replaced_only_by_force(own_store: Store, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    before = {entry.variant: entry.manifest for entry in own_store.scan() if entry.task is Task.TRANSLATION}
+    before = translators_of(own_store)
     data = () if arguments[0] == "quantize" else ("--data", tiny_file(tmp_path))
 
     done = compression(*arguments, *data, "--store", own_store.root)
 
     assert done.code == 1
     assert "exists already; give another --name, or --force to replace it" in done.error
-    assert before == {entry.variant: entry.manifest for entry in own_store.scan() if entry.task is Task.TRANSLATION}
+    assert translators_of(own_store) == before
+
+
+def translators_of(store: Store) -> dict[str, Manifest | None]:
+    return {entry.variant: entry.manifest for entry in store.scan() if entry.task is Task.TRANSLATION}

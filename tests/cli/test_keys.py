@@ -1,52 +1,74 @@
 """`slimseq keys` as an operator uses it."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from slimseq.app.http.keys import read_keys
-from tests.command_line import compression
+from tests.command_line import Finished, compression
+
+ADD = ("add", "web", "--scope", "generate", "--scope", "evaluate", "--requests-per-minute", 60, "--expires", "90d")
 
 
-def keys(*arguments: object, file: Path) -> tuple[int, str, str]:
-    done = compression("keys", *arguments, SLIMSEQ_KEYS_FILE=str(file))
-    return done.code, done.out, done.error
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The path of the keys file, which does not exist yet."""
+    return tmp_path / "keys.json"
 
 
-def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
-    file = tmp_path / "keys.json"
-    scopes = ("--scope", "generate", "--scope", "evaluate")
-    code, token, said = keys("add", "web", *scopes, "--requests-per-minute", 60, "--expires", "90d", file=file)
-    (key,) = read_keys(file)
-    listed = keys("list", file=file)[1]
-    as_json = json.loads(keys("list", "--json", file=file)[1])
+def keys(*arguments: object, file: Path) -> Finished:
+    return compression("keys", *arguments, SLIMSEQ_KEYS_FILE=str(file))
+
+
+def test_the_token_of_a_new_key_is_printed_alone_and_once(file: Path) -> None:
+    added = keys(*ADD, file=file)
+
+    assert added.code == 0
+    [token] = added.out.splitlines()
+    [key] = read_keys(file)
+    assert key.is_of(token)
+    assert "not shown again" in added.error
+    assert token not in added.error
+
+
+def test_a_key_is_listed_with_its_limits_and_without_its_hash(file: Path) -> None:
+    keys(*ADD, file=file)
+
+    listed = keys("list", file=file)
+
+    [key] = read_keys(file)
+    assert key.id in listed.out
+    assert "60 requests per minute" in listed.out
+    assert key.hash not in listed.out
+
+
+def test_a_key_is_listed_as_json_without_its_hash(file: Path) -> None:
+    keys(*ADD, file=file)
+
+    listed = keys("list", "--json", file=file)
+
+    [key] = listed.json
+    assert key["scopes"] == ["generate", "evaluate"]
+    assert "hash" not in key
+
+
+def test_a_revoked_key_is_removed(file: Path) -> None:
+    keys(*ADD, file=file)
+
     revoked = keys("revoke", "web", file=file)
 
-    assert code == 0
-    assert token.count("\n") == 1
-    assert key.is_of(token.strip())
-    assert "not shown again" in said
-    assert token.strip() not in said
-    assert key.id in listed
-    assert "60 requests per minute" in listed
-    assert key.hash not in listed
-    assert as_json[0]["scopes"] == ["generate", "evaluate"]
-    assert "hash" not in as_json[0]
-    assert revoked[0] == 0
+    assert revoked.code == 0
     assert read_keys(file) == ()
-    assert "no keys" in keys("list", file=file)[1]
+    assert "no keys" in keys("list", file=file).out
 
 
-def test_a_name_may_have_brackets(tmp_path: Path) -> None:
-    """They are markup of the library that draws the table."""
-    file = tmp_path / "keys.json"
+def test_a_name_may_have_brackets_which_are_markup_for_the_library_that_draws_the_table(file: Path) -> None:
     keys("add", "[/] [red]", file=file)
 
-    code, out, _ = keys("list", file=file)
+    listed = keys("list", file=file)
 
-    assert code == 0
-    assert "[/] [red]" in out
+    assert listed.code == 0
+    assert "[/] [red]" in listed.out
 
 
 @pytest.mark.parametrize(
@@ -62,14 +84,19 @@ def test_a_name_may_have_brackets(tmp_path: Path) -> None:
         (("list",), "keys add"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    code, out, error = keys(*arguments, file=tmp_path / "keys.json")
+def test_bad_input_is_one_line_and_leaves_nothing(file: Path, arguments: tuple[str, ...], said: str) -> None:
+    refused = keys(*arguments, file=file)
 
-    assert (code, out, error.count("\n")) == (1, "", 1)
-    assert said in error
-    assert list(tmp_path.iterdir()) == []
+    assert refused.code == 1
+    assert refused.out == ""
+    assert refused.error.count("\n") == 1
+    assert said in refused.error
+    assert list(file.parent.iterdir()) == []
 
 
-def test_the_file_must_be_named(tmp_path: Path) -> None:
+def test_the_file_must_be_named() -> None:
     assert "SLIMSEQ_KEYS_FILE" in compression("keys", "list", SLIMSEQ_KEYS_FILE="").error
-    assert "has no folder" in keys("add", "web", file=tmp_path / "nowhere" / "keys.json")[2]
+
+
+def test_the_folder_of_the_file_must_exist(tmp_path: Path) -> None:
+    assert "has no folder" in keys("add", "web", file=tmp_path / "nowhere" / "keys.json").error

@@ -15,7 +15,8 @@ from tests.compression.tiny import SENTENCES, tiny_file, tiny_store
 
 
 def test_lines_report_the_innermost_task() -> None:
-    console = Console(file=(out := io.StringIO()))
+    out = io.StringIO()
+    console = Console(file=out)
     with progress_on(console, line_seconds=0.05) as outer:
         outer.add_task("prune translation/original", total=None, status="")
         with progress_on(console) as inner:

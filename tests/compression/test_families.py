@@ -100,7 +100,8 @@ def apply(context: Context, technique: str, options: Mapping[str, Any], name: st
 
 def add_export(context: Context, model_type: str, variant: str) -> None:
     """Adds CTranslate2's files where it knows the family, and else checks that it says so."""
-    if not (refusal := FAMILIES[model_type].ctranslate2_refusal):
+    refusal = FAMILIES[model_type].ctranslate2_refusal
+    if not refusal:
         add_ctranslate2(context, TASK, variant)
         return
     with pytest.raises(BadSource, match=re.escape(refusal)):

@@ -50,19 +50,35 @@ def trained(
 
 
 def test_a_model_is_trained_from_a_text_file(tmp_path: Path) -> None:
-    context, run = tiny_context(tmp_path, seed=3), tmp_path / "run"
+    context = tiny_context(tmp_path, seed=3)
 
-    manifest = trained(context, checkpoint=run).manifest
+    manifest = trained(context).manifest
 
     context.store.verify(Task.TRANSLATION, "original")
     assert (manifest.family, manifest.languages, manifest.training_data) == ("t5", ["en", "de"], "train.jsonl")
     assert (manifest.generation.prefix, manifest.generation.max_input_tokens) == (PREFIX, 48)
-    assert [(step.technique, step.seed, step.parent) for step in manifest.lineage] == [("train", 3, None)]
-    assert manifest.lineage[0].parameters["width"] == 32
+    [step] = manifest.lineage
+    assert (step.technique, step.seed, step.parent) == ("train", 3, None)
+    assert step.parameters["width"] == 32
+
+
+def test_transformers_opens_a_model_that_was_trained_from_a_text_file(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    trained(context)
     folder = context.store.folder(Task.TRANSLATION, "original")
-    ids = AutoTokenizer.from_pretrained(folder)("The cat sleeps.", return_tensors="pt")["input_ids"]
-    assert AutoModelForSeq2SeqLM.from_pretrained(folder).generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
-    # The checkpoint is removed, the log of the losses stays.
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    ids = tokenizer("The cat sleeps.", return_tensors="pt")["input_ids"]
+
+    assert len(model.generate(ids, max_new_tokens=5, num_beams=2)) == 1
+
+
+def test_a_finished_training_leaves_the_log_of_the_losses_and_no_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    trained(tiny_context(tmp_path), checkpoint=run)
+
     assert sorted(path.name for path in run.iterdir()) == ["losses.jsonl", "tokenizer"]
 
 
@@ -86,24 +102,45 @@ def test_a_bart_is_limited_to_its_positions(tmp_path: Path) -> None:
     assert (generation.max_input_tokens, generation.max_new_tokens) == (32, 31)
 
 
-def test_a_variant_that_is_trained_further_is_a_new_root_and_its_lineage_says_so(tmp_path: Path) -> None:
+def test_a_variant_that_is_trained_further_has_the_lineage_and_the_defaults_of_its_parent(tmp_path: Path) -> None:
     context = tiny_store(tmp_path, Family.T5)
     parent = context.store.manifest(Task.TRANSLATION, "original")
 
-    outcome = trained(context, "original", "longer", dev=tiny_dev(tmp_path))
+    manifest = trained(context, "original", "longer").manifest
+
+    assert [step.technique for step in manifest.lineage] == ["import", "train"]
+    assert manifest.parent == parent.digest
+    assert manifest.generation == parent.generation
+
+
+def test_a_variant_that_is_trained_further_is_the_reference_of_what_is_made_from_it(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path, Family.T5)
+
+    longer = trained(context, "original", "longer").manifest
     int8 = quantize(context, Task.TRANSLATION, "longer", "longer-int8")
 
-    manifest = outcome.manifest
-    assert [step.technique for step in manifest.lineage] == ["import", "train"]
-    assert (manifest.parent, manifest.generation) == (parent.digest, parent.generation)
-    assert parent.reference == Reference(variant="original", digest=parent.digest)
-    assert manifest.reference == Reference(variant="longer", digest=manifest.digest)
-    assert int8.reference == Reference(variant="longer", digest=manifest.digest)
+    assert longer.reference == Reference(variant="longer", digest=longer.digest)
+    assert int8.reference == longer.reference
+
+
+def test_the_loss_before_further_training_is_the_loss_of_the_parent(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path, Family.T5)
+
+    outcome = trained(context, "original", "longer", dev=tiny_dev(tmp_path))
+
     assert outcome.report is not None
+    assert outcome.parent_dev_loss is not None
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
-    used = precision_on("cpu", "auto")
+
+
+def test_the_precision_that_was_used_is_recorded_and_shown(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path, Family.T5)
     assert TRAINING.precision == "auto"
-    assert manifest.lineage[-1].parameters["precision"] == used
+
+    outcome = trained(context, "original", "longer")
+
+    used = precision_on("cpu", "auto")
+    assert outcome.manifest.lineage[-1].parameters["precision"] == used
     assert any(line.endswith(f", {used}") for line in outcome.lines())
 
 
@@ -116,15 +153,19 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     assert manifest.family == Family.BART
 
 
-def test_a_start_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-
+def test_a_start_that_is_no_variant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownVariant, match="nowhere"):
-        trained(context, "nowhere")
+        trained(tiny_context(tmp_path), "nowhere")
+
+
+def test_a_start_that_is_no_model_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="no model folder"):
-        trained(context, str(tmp_path / "missing"))
+        trained(tiny_context(tmp_path), str(tmp_path / "missing"))
+
+
+def test_a_new_model_whose_width_its_heads_do_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadParameters, match="divisible"):
-        trained(context, new=replace(ARCHITECTURE, heads=5))
+        trained(tiny_context(tmp_path), new=replace(ARCHITECTURE, heads=5))
 
 
 def test_a_folder_of_a_variant_of_another_task_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimseq.evaluation import calibration
-from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, fit_points
+from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, Values, fit_points
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.measurements import ConfidenceCalibration
 from tests.measured import score
@@ -33,22 +33,42 @@ def outputs_and_targets(samples: int) -> tuple[list[float | None], list[str], li
     return [-2 + share / 10 + drawn.normal(scale=0.1) for share in shares], outputs, targets
 
 
-def test_more_probable_outputs_get_a_higher_expected_quality() -> None:
-    fitted = fit_confidence(*outputs_and_targets(300))
+@pytest.fixture(scope="module")
+def fitted() -> ConfidenceCalibration:
+    return fit_confidence(*outputs_and_targets(300))
 
-    places, values = zip(*fitted.points, strict=True)
+
+def test_more_probable_outputs_get_a_higher_expected_quality(fitted: ConfidenceCalibration) -> None:
+    places = [place for place, _ in fitted.points]
+    qualities = [quality for _, quality in fitted.points]
+
+    assert places == sorted(set(places))
+    assert qualities == sorted(set(qualities))
+    # The drawn outputs share between none and all of their words with the target.
+    assert qualities[0] < 0.3
+    assert qualities[-1] > 0.8
+
+
+def test_a_map_has_few_points(fitted: ConfidenceCalibration) -> None:
     assert 3 <= len(fitted.points) <= MAX_GROUPS
-    assert list(places) == sorted(set(places))
-    assert list(values) == sorted(set(values))
-    assert values[0] < 0.3
-    assert values[-1] > 0.8
+
+
+def test_a_map_says_by_which_metric_and_how_many_outputs_it_was_fitted(fitted: ConfidenceCalibration) -> None:
     assert (fitted.metric, fitted.samples) == ("chrf", 300)
     assert "nrefs:1" in fitted.signature
-    assert fitted.spearman > 0.8
-    assert fitted.pearson > 0.8
-    for value, (low, high) in ((fitted.spearman, fitted.spearman_interval), (fitted.pearson, fitted.pearson_interval)):
-        assert low < value < high <= 1
-    assert fitted.calibration_error < 0.06
+
+
+def test_a_map_says_how_well_log_probabilities_rank_outputs(fitted: ConfidenceCalibration) -> None:
+    correlations = [(fitted.spearman, fitted.spearman_interval), (fitted.pearson, fitted.pearson_interval)]
+
+    for correlation, (low, high) in correlations:
+        assert correlation > 0.8
+        assert low < correlation < high <= 1
+
+
+def test_a_map_says_how_far_it_is_off_on_outputs_that_it_was_not_fitted_to(fitted: ConfidenceCalibration) -> None:
+    # The log-probabilities have noise with a standard deviation of 0.1, which is one word of ten.
+    assert 0 < fitted.calibration_error < 0.06
 
 
 def test_log_probabilities_that_say_nothing_give_no_order_and_a_flat_map() -> None:
@@ -81,12 +101,22 @@ def test_the_map_is_that_of_isotonic_regression_where_every_output_is_a_group(mo
 
     points = fit_points(places, qualities)
 
-    # Its closed form: the largest over starts of the smallest over ends of the mean between them.
-    wanted = [
-        max(min(qualities[start:end].mean() for end in range(place + 1, 61)) for start in range(place + 1))
-        for place in range(60)
-    ]
-    assert sorted({round(value, 9) for _, value in points}) == sorted({round(value, 9) for value in wanted})
+    found = {round(quality, 9) for _, quality in points}
+    wanted = {round(isotonic_regression(qualities, place), 9) for place in range(60)}
+    assert found == wanted
+
+
+def isotonic_regression(qualities: Values, place: int) -> float:
+    """Returns the value of the regression at a place by its max-min formula (Barlow et al. 1972).
+
+    For each start up to the place, it takes the smallest mean between the start and any end from the place on. The
+    value is the largest of these means.
+    """
+    smallest_means = []
+    for start in range(place + 1):
+        means = [float(qualities[start:end].mean()) for end in range(place + 1, len(qualities) + 1)]
+        smallest_means.append(min(means))
+    return max(smallest_means)
 
 
 @pytest.mark.parametrize("samples", [1, MIN_SAMPLES - 1])
@@ -102,11 +132,16 @@ def test_a_runtime_that_does_not_say_is_named_as_the_reason() -> None:
         fit_confidence([None] * 100, outputs, targets)
 
 
-def test_outputs_that_are_all_alike_are_refused() -> None:
-    means, outputs, targets = outputs_and_targets(60)
+def test_outputs_with_the_same_log_probability_are_refused() -> None:
+    _, outputs, targets = outputs_and_targets(60)
 
     with pytest.raises(CannotCalibrate, match="all 60 outputs have the same log-probability, -1"):
         fit_confidence([-1.0] * 60, outputs, targets)
+
+
+def test_outputs_with_the_same_quality_are_refused() -> None:
+    means, _, targets = outputs_and_targets(60)
+
     with pytest.raises(CannotCalibrate, match="all 60 outputs have the same chrf, 0"):
         fit_confidence(means, ["¤"] * 60, targets)
 

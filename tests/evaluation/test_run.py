@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import METRICS, score
+from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import QualityScore
 from tests.evaluation.conftest import EchoRuntime
 
 NUMBERS = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn")
@@ -41,24 +44,39 @@ def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation
     assert result.variant("original").metric("bleu").value == pytest.approx(100)
 
 
-def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
-    targets = [example.target for example in SAMPLE.examples]
-    expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], targets)["bleu"]
-    copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], targets)["bleu"]
+TARGETS = [example.target for example in SAMPLE.examples]
 
-    bleu = result.variant("pruned").metric("bleu")
 
+def original_and_pruned() -> EvaluationResult:
+    """Evaluates a variant against an original whose outputs are the targets, so that the original's BLEU is 100."""
+    return evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
+
+
+def test_a_variant_has_the_score_of_its_outputs_with_an_interval() -> None:
+    bleu = original_and_pruned().variant("pruned").metric("bleu")
+
+    expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], TARGETS)["bleu"]
     assert bleu.value == expected.value
-    assert bleu.samples == 40
     assert bleu.signature == expected.signature
+    assert bleu.samples == 40
     assert bleu.interval[0] <= bleu.value <= bleu.interval[1] < 100
-    assert bleu.retention == pytest.approx(expected.value / 100)
-    assert bleu.retention_interval is not None
-    assert bleu.retention_interval[0] <= expected.value / 100
-    assert bleu.baseline == result.baseline.values["bleu"]
-    assert copied.value == result.baseline.values["bleu"]
+
+
+def test_retention_is_the_share_of_the_originals_score() -> None:
+    bleu = original_and_pruned().variant("pruned").metric("bleu")
+
+    assert bleu.retention == pytest.approx(bleu.value / 100)
+    # Every output of `forgetful` lacks the same words, so all resamples have the same score.
+    assert bleu.retention_interval == pytest.approx((bleu.retention, bleu.retention))
+
+
+def test_the_baseline_of_translation_copies_the_source() -> None:
+    result = original_and_pruned()
+
+    copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], TARGETS)["bleu"]
     assert result.baseline.name == "source-copy"
+    assert result.baseline.values["bleu"] == copied.value
+    assert result.variant("pruned").metric("bleu").baseline == copied.value
 
 
 def test_without_a_reference_there_is_no_retention() -> None:
@@ -82,9 +100,10 @@ def test_systems_take_turns_on_chunks_of_similar_length() -> None:
     evaluate(Task.TRANSLATION, SAMPLE, {"a": watched("a"), "b": watched("b")})
 
     assert [name for name, _ in calls] == ["a", "b", "b", "a", "a", "b"]
-    assert [len(lengths) for _, lengths in calls[::2]] == [CHUNK_EXAMPLES, CHUNK_EXAMPLES, 8]
-    lengths = [length for _, chunk in calls[::2] for length in chunk]
-    assert lengths == sorted(lengths, reverse=True)
+    chunks = [lengths for name, lengths in calls if name == "a"]
+    assert [len(chunk) for chunk in chunks] == [CHUNK_EXAMPLES, CHUNK_EXAMPLES, 8]
+    all_lengths = list(chain.from_iterable(chunks))
+    assert all_lengths == sorted(all_lengths, reverse=True)
 
 
 def test_each_system_is_compared_with_its_own_reference() -> None:
@@ -107,13 +126,15 @@ def test_tokens_and_truncated_sources_are_counted() -> None:
 
 
 def test_progress_counts_the_texts_of_all_systems() -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
-    evaluate(
-        Task.TRANSLATION, SAMPLE, {"a": perfect, "b": perfect}, progress=lambda done, total: told.append((done, total))
-    )
+    def report(done: int, total: int) -> None:
+        reported.append((done, total))
 
-    assert told == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
+    evaluate(Task.TRANSLATION, SAMPLE, {"a": perfect, "b": perfect}, progress=report)
+
+    # The 40 texts come in chunks of 16, 16 and 8.
+    assert reported == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
 
 
 def test_a_run_goes_on_from_the_outputs_of_an_earlier_one() -> None:
@@ -130,6 +151,7 @@ def test_a_run_goes_on_from_the_outputs_of_an_earlier_one() -> None:
         return forgetful(examples)
 
     whole = evaluate(Task.TRANSLATION, SAMPLE, systems, on_outputs=see)
+    # Of the first chunk of 16 outputs, one is lost.
     del tallies["pruned"].outputs[min(tallies["pruned"].outputs)]
     resumed = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": counted}, tallies=tallies)
 
@@ -154,22 +176,48 @@ def test_texts_stay_out_of_the_serialised_result() -> None:
     assert "Enten" not in written
 
 
-def test_results_become_the_scores_of_a_manifest() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
+REFERENCE_DIGEST = "sha256:" + "0" * 64
 
-    scores = result.quality_scores(
-        "pruned", "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00", {"num_beams": 1}, "sha256:" + "0" * 64
+
+def scores_of(result: EvaluationResult, variant: str) -> list[QualityScore]:
+    return result.quality_scores(
+        variant, "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00", {"num_beams": 1}, REFERENCE_DIGEST
     )
 
-    assert [each.metric for each in scores] == ["bleu", "chrf", "chrf++"]
-    assert (scores[0].dataset, scores[0].split, scores[0].samples) == ("ducks", "test", 40)
-    assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
-    assert scores[0].reference == "sha256:" + "0" * 64
+
+def test_a_score_of_a_manifest_says_what_was_measured_and_how() -> None:
+    [bleu, chrf, chrf_with_words] = scores_of(original_and_pruned(), "pruned")
+
+    assert [bleu.metric, chrf.metric, chrf_with_words.metric] == ["bleu", "chrf", "chrf++"]
+    assert (bleu.dataset, bleu.split, bleu.samples) == ("ducks", "test", 40)
+    assert (bleu.runtime, bleu.cpu_flags, bleu.generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
+    assert bleu.reference == REFERENCE_DIGEST
+
+
+def test_a_score_of_a_manifest_has_the_retention_of_the_evaluation() -> None:
+    result = original_and_pruned()
+
+    scores = scores_of(result, "pruned")
+
     assert scores[0].retention == result.variant("pruned").metric("bleu").retention
-    assert scores[0].p_value is not None
-    assert scores[0].p_value < 0.01
-    assert [each.p_value for each in result.variant("original").metrics] == [None] * 3
+
+
+def test_only_the_score_of_the_primary_metric_has_the_agreement() -> None:
+    result = original_and_pruned()
+
+    scores = scores_of(result, "pruned")
+
     assert [each.agreement for each in scores] == [result.variant("pruned").agreement, None, None]
+
+
+def test_a_variant_has_a_p_value_and_its_reference_has_none() -> None:
+    result = original_and_pruned()
+
+    p_value = result.variant("pruned").metric("bleu").p_value
+
+    assert p_value is not None
+    assert p_value < 0.01
+    assert [each.p_value for each in result.variant("original").metrics] == [None, None, None]
 
 
 def test_a_variant_agrees_with_its_reference_as_far_as_their_outputs_are_alike() -> None:

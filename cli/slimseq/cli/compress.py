@@ -74,7 +74,11 @@ def compress_command(
         task, variant = import_source(context, source, imported)
     open_original(context, task, variant)
     folder = options.folder or Path(".slimseq") / f"compress-{task}-{options.name or variant}"
-    found = compress(context, task, variant, options, folder)
+    try:
+        found = compress(context, task, variant, options, folder)
+    except KeyboardInterrupt:
+        context.say(f"What is finished is in {folder}; the same command goes on from there.")
+        raise
     if shared.as_json:
         sys.stdout.write(json.dumps(summary(found), ensure_ascii=False) + "\n")
     else:
@@ -95,6 +99,7 @@ def summary(found: "Compressed") -> dict[str, object]:
         "seconds": found.seconds,
         "remarks": list(found.remarks),
         "is_agreement": found.is_agreement,
+        "tested": [score.model_dump(mode="json") for score in found.tested],
     }
 
 
@@ -114,6 +119,9 @@ def lines(context: Context, found: "Compressed") -> list[str | Table]:
             "yes" if point.keeps else "not shown",
         )
     following: list[str | Table] = [f"Pictures and recipe: {found.folder}", *found.remarks, found.reason]
+    for score in found.tested:
+        kept = bounded(score.retention, score.retention_interval)
+        following.append(f"{score.dataset}, which decided nothing: {found.chosen} keeps {kept} of {score.metric}.")
     if found.chosen is not None:
         following.append(f"Next, serve it: {command_line(context, 'serve')}")
     return [table, *following]

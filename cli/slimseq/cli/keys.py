@@ -101,13 +101,16 @@ def _path(file: Path | None) -> Path:
 
 
 def _end(text: str | None) -> datetime | None:
+    """Returns the time at which a key expires, given a day or a period. None if the key never expires."""
     if text is None:
         return None
     now = datetime.now(UTC).replace(microsecond=0)
+    period = PERIOD.fullmatch(text)
     try:
-        if days := PERIOD.fullmatch(text):
-            end = now + timedelta(days=int(days[1]))
+        if period:
+            end = now + timedelta(days=int(period[1]))
         else:
+            # The named day is the last one.
             end = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
         raise BadParameters(f"--expires {text} is no day such as 2027-01-31, and no period such as 90d") from None

@@ -153,7 +153,8 @@ def benchmark_command(
     names = chosen_variants(context, task, variants)
     if tune:
         given = {"--new-tokens": options.new_tokens, "--threads": options.threads, "--record": record}
-        if unused := [name for name, value in given.items() if value]:
+        unused = [name for name, value in given.items() if value]
+        if unused:
             raise BadParameters(f"{unused[0]} has no effect with --tune; leave it out")
         _tune(context, task, names, options, shared)
         return
@@ -207,9 +208,17 @@ def _tune(context: Context, task: Task, names: Sequence[str], options: Benchmark
     table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
     for name, layouts in measured.items():
         for each in layouts:
-            speed, ratio = each.tokens_per_second, each.tokens_per_second / layouts[0].tokens_per_second
-            counts = (str(each.workers), str(each.threads))
-            table.add_row(name, each.runtime, *counts, f"{speed:.0f}", f"{ratio:.2f}", end_section=each is layouts[-1])
+            # The first layout is the fastest one.
+            ratio = each.tokens_per_second / layouts[0].tokens_per_second
+            table.add_row(
+                name,
+                each.runtime,
+                str(each.workers),
+                str(each.threads),
+                f"{each.tokens_per_second:.0f}",
+                f"{ratio:.2f}",
+                end_section=each is layouts[-1],
+            )
     chosen = (
         f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in the "
         "manifest; the service takes it when it starts."

@@ -68,6 +68,7 @@ def _quantized(scheme: str) -> FamilyStep:
 
 
 STEPS = (
+    FamilyStep("compress"),
     FamilyStep("import"),
     FamilyStep("train"),
     FamilyStep("train --from", "train"),

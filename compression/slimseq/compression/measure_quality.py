@@ -83,7 +83,7 @@ def evaluate_variants(
     """Evaluates variants, and the reference of each variant if the store has it.
 
     Raises:
-        BadData: a variant was trained on the data set, or that has too few pairs for scores that will be recorded.
+        BadData: a variant was trained on the data set, or the data set has too few pairs to record scores.
         BadParameters: there is no folder for the outputs, or the bundled sample is of other languages.
         DatasetUnavailable: the data set cannot be read.
     """
@@ -108,13 +108,14 @@ def evaluate_variants(
             generator.check(settings[name])
         bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
         tallies = {name: Tally() for name in names}
+        systems = {
+            name: generate_with(generator, settings[name], workers=context.workers)
+            for name, generator in generators.items()
+        }
         evaluation = evaluate(
             task,
             sample,
-            {
-                name: generate_with(generator, settings[name], workers=context.workers)
-                for name, generator in generators.items()
-            },
+            systems,
             references=references,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
             tallies=tallies,
@@ -136,7 +137,9 @@ def evaluate_variants(
             reference=manifests[references[name]].digest if name in references else None,
         )
     confidences: dict[str, ConfidenceCalibration] = {}
-    if task is Task.TRANSLATION and sample.split in DEV_SPLITS and not any(options.generation.values()):
+    # A service uses a confidence with the default generation options, so it is fitted with these.
+    has_default_options = not any(options.generation.values())
+    if task is Task.TRANSLATION and sample.split in DEV_SPLITS and has_default_options:
         for name in variants:
             try:
                 confidences[name] = _fit_confidence(scores[name][0], tallies[name], sample.examples)
@@ -175,7 +178,7 @@ def _write_outputs(path: Path, evaluation: EvaluationResult, examples: Sequence[
 
 
 def _check_pair(task: Task, manifests: Mapping[str, Manifest], dataset: str) -> None:
-    """Refuses variants whose languages differ from those of a named data set, or from each other's."""
+    """Refuses variants of other languages than a named data set, and variants of different languages."""
     if dataset in dataset_names(task):
         for manifest in manifests.values():
             _check_languages(task, dataset, manifest)

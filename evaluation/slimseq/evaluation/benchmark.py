@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import cycle, islice, product
+from itertools import cycle, islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.measurements import Performance
+
+Item = TypeVar("Item")
 
 
 def compare(
@@ -56,39 +59,59 @@ def compare(
     """
     _check_counts(texts, batch, repeats)
     batches: dict[str, list[list[Encoding]]] = {}
-    count = math.ceil(len(texts) / batch)
     for name, generator in generators.items():
         generator.check(options[name])
-        endless = cycle([generator.encode(text) for text in texts])
-        batches[name] = [list(islice(endless, batch)) for _ in range(count)]
+        batches[name] = _encoded_batches(generator, texts, batch)
         for encodings in islice(cycle(batches[name]), warmup):
             generator.generate(encodings, options[name])
-    timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
-    names = list(generators)
+
+    timings: dict[str, list[_Timing]] = {name: [] for name in generators}
     began, cpu_began = time.perf_counter(), time.process_time()
     deadline = began + seconds if seconds is not None else math.inf
-    for turn, (_, index) in enumerate(product(range(repeats), range(count))):
-        if turn and time.perf_counter() > deadline:
+    count = math.ceil(len(texts) / batch)
+    for turn in range(repeats * count):
+        if turn > 0 and time.perf_counter() > deadline:
             break
-        # Each turn begins with another artifact.
-        first = turn % max(len(names), 1)
-        for name in names[first:] + names[:first]:
+        for name in _rotated(list(generators), turn):
             started = time.perf_counter()
-            outputs = generators[name].generate(batches[name][index], options[name])
-            timings[name].append((time.perf_counter() - started, outputs))
+            outputs = generators[name].generate(batches[name][turn % count], options[name])
+            timings[name].append(_Timing(time.perf_counter() - started, outputs))
+
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
     # All measurements of one run have the same date.
     of_run = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu_share": round((time.process_time() - cpu_began) / max(time.perf_counter() - began, 1e-9), 3),
     }
-    found = {
-        name: _performance(
-            generators[name].runtime.name, timings[name], options[name], batch, threads, resident_by_name[name]
-        ).model_copy(update=of_run)
-        for name in names
-    }
+    found: dict[str, Performance] = {}
+    for name, generator in generators.items():
+        performance = _performance(
+            generator.runtime.name, timings[name], options[name], batch, threads, resident_by_name[name]
+        )
+        found[name] = performance.model_copy(update=of_run)
     return _beside_their_bases(found, generators, bases or {})
+
+
+class _Timing(NamedTuple):
+    """The seconds that a batch took, and its outputs."""
+
+    seconds: float
+    outputs: list[TextOutput]
+
+
+def _encoded_batches(generator: TextGenerator, texts: Sequence[str], batch: int) -> list[list[Encoding]]:
+    """Returns the encoded texts in batches. The last batch is filled up from the first texts."""
+    endless = cycle([generator.encode(text) for text in texts])
+    count = math.ceil(len(texts) / batch)
+    return [list(islice(endless, batch)) for _ in range(count)]
+
+
+def _rotated(items: list[Item], turn: int) -> list[Item]:
+    """Returns the items in the order of a turn. Each turn begins with another item."""
+    if not items:
+        return []
+    first = turn % len(items)
+    return items[first:] + items[:first]
 
 
 def _beside_their_bases(
@@ -114,16 +137,17 @@ def _check_counts(texts: Sequence[str], batch: int, repeats: int) -> None:
 
 def _performance(
     runtime: str,
-    timings: Sequence[tuple[float, list[TextOutput]]],
+    timings: Sequence[_Timing],
     options: GenerationOptions,
     batch: int,
     threads: int,
     resident: int,
 ) -> Performance:
-    seconds = [each for each, _ in timings]
+    seconds = [timing.seconds for timing in timings]
     p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99)).tolist()
-    input_tokens = [output.input_tokens for _, outputs in timings for output in outputs]
-    output_tokens = [output.output_tokens for _, outputs in timings for output in outputs]
+    outputs = [output for timing in timings for output in timing.outputs]
+    input_tokens = [output.input_tokens for output in outputs]
+    output_tokens = [output.output_tokens for output in outputs]
     return Performance(
         host=host_name(),
         cpu_flags=cpu_flags(),
@@ -158,14 +182,14 @@ def measure_layouts(
         InvalidOptions: the model cannot follow the options.
     """
     _check_counts(texts, batch, repeats)
-    tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
+    tokens = dict.fromkeys(generators, 0)
+    seconds = dict.fromkeys(generators, 0.0)
     for turn in range(repeats + 1):
-        layouts = list(generators)
-        for layout in layouts[turn % len(layouts) :] + layouts[: turn % len(layouts)]:
-            made, elapsed = _generate_all(generators[layout], layout.workers, texts, options, batch)
-            # The first run of each layout warms it up.
-            if turn:
-                tokens[layout] += made
+        for layout in _rotated(list(generators), turn):
+            generated_tokens, elapsed = _generate_all(generators[layout], layout.workers, texts, options, batch)
+            # The first turn warms the layouts up.
+            if turn > 0:
+                tokens[layout] += generated_tokens
                 seconds[layout] += elapsed
     return {layout: tokens[layout] / seconds[layout] for layout in generators}
 

@@ -6,6 +6,7 @@ the map: how well log-probabilities rank outputs, and how far the map is off on 
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +45,14 @@ def fit_confidence(
         CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all outputs have the same
             log-probability or the same score.
     """
-    known = [pair for pair in zip(outputs, targets, strict=True) if pair[0].mean_log_probability is not None]
+    pairs = zip(outputs, targets, strict=True)
+    known = [(output, target) for output, target in pairs if output.mean_log_probability is not None]
     if len(known) < MIN_SAMPLES:
+        verb = "is" if len(known) == 1 else "are"
+        reason = ": the runtime does not say how probable its outputs are" if outputs and not known else ""
         raise CannotCalibrate(
-            f"a confidence needs at least {MIN_SAMPLES} outputs with a log-probability, "
-            f"and there {'is' if len(known) == 1 else 'are'} {len(known)}"
-            + (": the runtime does not say how probable its outputs are" if not known and outputs else "")
+            f"a confidence needs at least {MIN_SAMPLES} outputs with a log-probability, and there {verb} {len(known)}"
+            f"{reason}"
         )
     places = np.array([output.mean_log_probability for output, _ in known], dtype=np.float64)
     scored = score(Task.TRANSLATION, [output.text for output, _ in known], [target for _, target in known])
@@ -82,20 +85,35 @@ def fit_points(places: Values, qualities: Values) -> list[tuple[float, float]]:
     al. 1972; the algorithm of R's `isoreg` and scikit-learn's `IsotonicRegression`).
     """
     groups = min(MAX_GROUPS, max(len(places) // MIN_GROUP_SAMPLES, 1))
-    number = _group_of(places, groups)
-    pooled: list[tuple[int, float, float]] = []
-    for group in np.unique(number):
-        own = number == group
-        pooled.append((int(own.sum()), float(places[own].mean()), float(qualities[own].mean())))
-        while len(pooled) > 1 and pooled[-2][2] >= pooled[-1][2]:
-            pooled[-2:] = [_pool(*pooled[-2:])]
-    return [(place, value) for _, place, value in pooled]
+    group_numbers = _group_of(places, groups)
+    pooled: list[_Group] = []
+    for number in np.unique(group_numbers):
+        is_in_group = group_numbers == number
+        group = _Group(
+            samples=int(is_in_group.sum()),
+            place=float(places[is_in_group].mean()),
+            quality=float(qualities[is_in_group].mean()),
+        )
+        while pooled and pooled[-1].quality >= group.quality:
+            group = pooled.pop().pooled_with(group)
+        pooled.append(group)
+    return [(group.place, group.quality) for group in pooled]
 
 
-def _pool(first: tuple[int, float, float], second: tuple[int, float, float]) -> tuple[int, float, float]:
-    samples = first[0] + second[0]
-    place, value = ((first[0] * a + second[0] * b) / samples for a, b in zip(first[1:], second[1:], strict=True))
-    return samples, place, value
+class _Group(NamedTuple):
+    """A group of outputs: how many they are, and the means of their places and of their qualities."""
+
+    samples: int
+    place: float
+    quality: float
+
+    def pooled_with(self, other: "_Group") -> "_Group":
+        samples = self.samples + other.samples
+        return _Group(
+            samples=samples,
+            place=(self.samples * self.place + other.samples * other.place) / samples,
+            quality=(self.samples * self.quality + other.samples * other.quality) / samples,
+        )
 
 
 def _group_of(values: Values, groups: int) -> NDArray[np.int64]:
@@ -112,12 +130,15 @@ def _held_out_error(places: Values, qualities: Values) -> float:
     The error is the mean difference of expected and actual quality over groups of similar expected quality, weighted by
     the size of the groups (Guo et al. 2017, https://arxiv.org/abs/1706.04599, with groups of equal size).
     """
-    fitted, held_out = slice(0, None, 2), slice(1, None, 2)
-    known, wanted = np.asarray(fit_points(places[fitted], qualities[fitted])).T
-    expected = np.interp(places[held_out], known, wanted)
+    fitted = slice(0, None, 2)
+    held_out = slice(1, None, 2)
+    points = fit_points(places[fitted], qualities[fitted])
+    expected = np.interp(places[held_out], [place for place, _ in points], [quality for _, quality in points])
     differences = expected - qualities[held_out]
-    number = _group_of(places[held_out], min(MAX_GROUPS, len(expected) // MIN_GROUP_SAMPLES))
-    return float(np.abs(np.bincount(number, weights=differences)).sum() / len(expected))
+    groups = min(MAX_GROUPS, len(expected) // MIN_GROUP_SAMPLES)
+    # The sum of a group's differences is its mean difference times its size.
+    sums = np.bincount(_group_of(places[held_out], groups), weights=differences)
+    return float(np.abs(sums).sum() / len(expected))
 
 
 def _with_interval(

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +47,10 @@ class Candidate:
     """A measured variant.
 
     Attributes:
-        name: of the variant.
-        statistics: of its outputs, on the same samples in the same order as those of the reference.
-        seconds: that it takes for one text, as it will be served.
-        size: its bytes, as it will be served.
+        name: the name of the variant.
+        statistics: the statistics of the variant's outputs, on the samples of the reference in the same order.
+        seconds: the time for one text, as the variant will be served.
+        size: the bytes of the variant, as it will be served.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Status(StrEnum):
     """What the tests say about a candidate."""
 
     CONFIRMED = "confirmed"
-    """It keeps the bar on the confirming half."""
+    """The lower bound of its retention on the confirming half reaches the bar."""
     FAILED = "failed"
-    """Its lower bound on the confirming half is below the bar. It ended the tests."""
+    """The lower bound of its retention on the confirming half is below the bar. It ended the tests."""
     BELOW = "below the bar"
-    """It does not keep the bar on the choosing half."""
+    """Its retention on the choosing half is below the bar."""
     UNTESTED = "not tested"
     """An earlier candidate ended the tests, or makes this one useless."""
 
@@ -80,15 +80,15 @@ class CandidateResult:
     """What is known of a candidate.
 
     Attributes:
-        name: of the variant.
+        name: the name of the variant.
         status: what the tests say.
         reason: the status in words, with numbers.
-        choosing: its retention on the choosing half.
-        confirming: its retention on the confirming half.
+        choosing: the retention on the choosing half.
+        confirming: the retention on the confirming half.
         interval: the two-sided 95 % interval of `confirming`.
         lower_bound: the one-sided 95 % lower bound of `confirming`.
-        pairs_needed: the number of dev samples with which it would pass in four of five cases, if `confirming` is its
-            true retention. None, unless it failed and `confirming` is above the bar.
+        pairs_needed: the number of dev samples with which the candidate would pass in four of five cases, if its true
+            retention is `confirming`. None, unless the candidate failed and `confirming` is above the bar.
     """
 
     name: str
@@ -117,13 +117,15 @@ class Choice:
 
 
 def statistics_of(metric: str, values: Sequence[float]) -> MetricStatistics:
-    """Returns the statistics of a metric that gives one number a sample, and whose value is the mean."""
+    """Returns the statistics of a metric that has one number a sample, and whose value is the mean of these numbers."""
     per_sample = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
     return MetricStatistics(metric, "mean over samples", per_sample, mean_of)
 
 
 def halves(count: int, seed: int) -> tuple[Indices, Indices]:
-    """Splits samples at random into a choosing and a confirming half. With an odd number, the latter has one more.
+    """Splits samples at random into a choosing and a confirming half. Returns the indices of each half, sorted.
+
+    If the number of samples is odd, the confirming half has one more.
 
     Raises:
         CannotChoose: a half would have fewer than `MIN_SAMPLES` samples.
@@ -134,7 +136,8 @@ def halves(count: int, seed: int) -> tuple[Indices, Indices]:
             f"at least {MIN_SAMPLES}"
         )
     order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[: count // 2]), np.sort(order[count // 2 :])
+    choosing, confirming = order[: count // 2], order[count // 2 :]
+    return np.sort(choosing), np.sort(confirming)
 
 
 def lower_bound(variant: MetricStatistics, reference: MetricStatistics) -> float:
@@ -161,8 +164,8 @@ def confirmed(
         reference: the statistics of the model that retention is relative to.
         candidates: the measured variants, each with another name.
         keep: the bar, a share of the reference's value.
-        aim: what is wanted of those that pass.
-        seed: of the halves.
+        aim: whether the fastest or the smallest candidate is wanted.
+        seed: the seed of the halves.
 
     Returns:
         One result for each candidate, ordered by retention on the choosing half.
@@ -177,18 +180,33 @@ def confirmed(
         raise ValueError(f"the bar is {keep}; it is a share above 0")
     for candidate in candidates:
         check_pair(candidate.statistics, reference)
-    first_half, second_half = halves(reference.samples, seed)
-    reference_choosing, reference_confirming = _part(reference, first_half), _part(reference, second_half)
-    _check_reference(reference_choosing)
-    _check_reference(reference_confirming)
-    choosing = {each.name: _part(each.statistics, first_half).value / reference_choosing.value for each in candidates}
+    choosing_half, confirming_half = halves(reference.samples, seed)
+    choosing_reference = _part(reference, choosing_half)
+    confirming_reference = _part(reference, confirming_half)
+    _check_reference(choosing_reference)
+    _check_reference(confirming_reference)
+
+    choosing = {
+        each.name: _part(each.statistics, choosing_half).value / choosing_reference.value for each in candidates
+    }
     # Of candidates with equal retention, only the cheapest is worth a test.
     order = sorted(candidates, key=lambda each: (-choosing[each.name], each.cost(aim), each.name))
-    on_second_half = _on_confirming_half(order, second_half, reference_confirming)
+    confirming = _on_confirming_half(order, confirming_half, confirming_reference)
+
     results: list[CandidateResult] = []
-    least_cost, ended_by = math.inf, ""
-    for candidate, found in zip(order, on_second_half, strict=True):
-        measured = CandidateResult(candidate.name, Status.UNTESTED, "", choosing[candidate.name], *found)
+    # The lowest cost of a candidate that was tested, and the candidate whose failure ended the tests.
+    least_cost = math.inf
+    ended_by = ""
+    for candidate, found in zip(order, confirming, strict=True):
+        measured = CandidateResult(
+            name=candidate.name,
+            status=Status.UNTESTED,
+            reason="",
+            choosing=choosing[candidate.name],
+            confirming=found.retention,
+            interval=found.interval,
+            lower_bound=found.lower_bound,
+        )
         if measured.choosing < keep:
             result = replace(
                 measured,
@@ -201,9 +219,10 @@ def confirmed(
             better = "faster" if aim == "fastest" else "smaller"
             result = replace(measured, reason=f"a candidate with more retention is as good or {better}")
         else:
-            result = _tested(measured, keep, len(second_half))
+            result = _tested(measured, keep, len(confirming_half))
             least_cost = candidate.cost(aim)
-            ended_by = candidate.name if result.status is Status.FAILED else ""
+            if result.status is Status.FAILED:
+                ended_by = candidate.name
         results.append(result)
     return results
 
@@ -217,25 +236,32 @@ def choose(reference: MetricStatistics, candidates: Sequence[Candidate], keep: f
         best = min(passed, key=lambda each: costs[each.name])
         return Choice(best.name, results, f"{best.name} is the {aim} that is confirmed: {best.reason}")
     tested = [each for each in results if each.status is Status.FAILED]
-    # The candidate with the most retention is tested first, so that it failed or is below the bar.
+    # The candidate with the most retention comes first. It was tested and failed, or it is below the bar.
     best = tested[0] if tested else results[0]
     return Choice(None, results, f"no candidate is confirmed. The best is {best.name}: {best.reason}")
 
 
+class _Confirmation(NamedTuple):
+    """The retention of a candidate on the confirming half, its two-sided interval and its one-sided lower bound."""
+
+    retention: float
+    interval: Interval
+    lower_bound: float
+
+
 def _on_confirming_half(
-    candidates: Sequence[Candidate], second_half: Indices, reference: MetricStatistics
-) -> list[tuple[float, Interval, float]]:
-    """Returns the retention of each candidate on the confirming half, with its interval and lower bound."""
-    parts = [_part(each.statistics, second_half) for each in candidates]
+    candidates: Sequence[Candidate], confirming_half: Indices, reference: MetricStatistics
+) -> list[_Confirmation]:
+    parts = [_part(each.statistics, confirming_half) for each in candidates]
     found = []
     for part, resamples in zip(parts, retention_resamples(parts, reference), strict=True):
         low, high, bound = np.percentile(resamples, [*PERCENTILES, LOWER_PERCENTILE])
-        found.append((part.value / reference.value, (float(low), float(high)), float(bound)))
+        found.append(_Confirmation(part.value / reference.value, (float(low), float(high)), float(bound)))
     return found
 
 
 def _tested(measured: CandidateResult, keep: float, samples: int) -> CandidateResult:
-    """Tests a candidate on the confirming half, which has so many samples."""
+    """Returns the result of a candidate's test. `samples` is the number of samples of the confirming half."""
     kept, bound = measured.confirming, measured.lower_bound
     found = f"it keeps {kept:.1%} on the confirming half, at least {bound:.1%} with 95 % confidence"
     if bound >= keep:
@@ -255,13 +281,24 @@ def _pairs_needed(kept: float, bound: float, keep: float, samples: int) -> int:
     """Returns the number of dev samples, two halves, with which the lower bound would reach the bar.
 
     The standard error falls with the root of the number of samples. The power is 80 %.
+
+    Args:
+        kept: the retention on the confirming half.
+        bound: the lower bound of `kept`.
+        keep: the bar.
+        samples: the number of samples of the confirming half.
     """
     standard_error = (kept - bound) / CONFIDENCE_Z
-    wanted = (kept - keep) / (CONFIDENCE_Z + POWER_Z)
-    half = math.ceil(samples * (standard_error / wanted) ** 2)
-    # Two digits: the standard error is an estimate too.
-    unit = int("1" + "0" * max(len(str(2 * half)) - 2, 0))
-    return math.ceil(2 * half / unit) * unit
+    needed_standard_error = (kept - keep) / (CONFIDENCE_Z + POWER_Z)
+    half = math.ceil(samples * (standard_error / needed_standard_error) ** 2)
+    # The standard error is an estimate too, so more than two digits would say nothing.
+    return _rounded_up_to_two_digits(2 * half)
+
+
+def _rounded_up_to_two_digits(number: int) -> int:
+    zeros = max(len(str(number)) - 2, 0)
+    unit: int = 10**zeros
+    return math.ceil(number / unit) * unit
 
 
 def _part(statistics: MetricStatistics, indices: Indices) -> MetricStatistics:

@@ -28,7 +28,8 @@ class Layout:
 
     def parts(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
         """Splits the rows of a batch evenly into as many parts as there are workers. No part is empty."""
-        return [part for part in (rows[worker :: self.workers] for worker in range(self.workers)) if part]
+        parts = [rows[worker :: self.workers] for worker in range(self.workers)]
+        return [part for part in parts if part]
 
 
 def even_layouts(cores: int) -> list[Layout]:
@@ -43,16 +44,22 @@ def default_layout(cores: int, workers: int = 0, threads: int = 0) -> Layout:
 
 
 def measured_alike(rows: Iterable[tuple[str, tuple[Any, ...], float]]) -> dict[str, float]:
-    """Returns the best value of everything that was measured in one setting: the one rule of this module.
+    """Selects one setting, and returns the best value of each name in it: the one rule of this module.
 
-    It selects the setting in which most names were measured; among equals the largest setting. A row is a name, the
-    setting of its measurement, and the measured value. A larger value is better. Names that were not measured in the
-    selected setting are left out.
+    The setting in which most names were measured is selected. Of several such settings it is the largest one, compared
+    as tuples. Names that were not measured in the selected setting are left out.
+
+    Args:
+        rows: a name, the setting of a measurement, and the measured value. A larger value is better.
     """
-    table: defaultdict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
+    best_by_setting: defaultdict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for name, setting, value in rows:
-        table[setting][name] = max(value, table[setting].get(name, value))
-    return max(table.items(), key=lambda each: (len(each[1]), each[0]))[1] if table else {}
+        best = best_by_setting[setting]
+        best[name] = max(value, best.get(name, value))
+    if not best_by_setting:
+        return {}
+    selected = max(best_by_setting, key=lambda setting: (len(best_by_setting[setting]), setting))
+    return best_by_setting[selected]
 
 
 def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: int = 0) -> Layout:
@@ -127,6 +134,7 @@ def latencies_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> d
 
 
 def _machine_of(measured: Performance) -> tuple[Any, ...]:
+    """Returns the setting of a measurement for `measured_alike`. The largest setting is the preferred one."""
     flags = tuple(sorted(measured.cpu_flags))
     is_alike = flags == tuple(sorted(cpu_flags()))
     is_here = is_alike and measured.host == host_name()

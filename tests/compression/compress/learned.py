@@ -34,10 +34,10 @@ ENCODER = tuple(PlannedLayer(index, 4, None, 64) for index in range(2))
 TINY = LayerPlan(ENCODER, tuple(PlannedLayer(index, 4, 4, 64) for index in range(2)))
 # Plans of the tiny model, by the name that a run gives them.
 PLANS = {
-    "x1.5": LayerPlan(ENCODER, (PlannedLayer(0, 4, 2, 64), PlannedLayer(1, 2, 4, 32))),
-    "x1.5-uniform": LayerPlan(ENCODER, tuple(PlannedLayer(index, 2, 2, 48) for index in range(2))),
-    "x2": LayerPlan(ENCODER, (PlannedLayer(1, 4, 3, 48),)),
-    "x2-uniform": LayerPlan(ENCODER[:1], (PlannedLayer(0, 4, 4, 64),)),
+    "shape1": LayerPlan(ENCODER, (PlannedLayer(0, 4, 2, 64), PlannedLayer(1, 2, 4, 32))),
+    "shape1-uniform": LayerPlan(ENCODER, tuple(PlannedLayer(index, 2, 2, 48) for index in range(2))),
+    "shape2": LayerPlan(ENCODER, (PlannedLayer(1, 4, 3, 48),)),
+    "shape2-uniform": LayerPlan(ENCODER[:1], (PlannedLayer(0, 4, 4, 64),)),
 }
 
 
@@ -61,7 +61,7 @@ def costs_of(whole: LayerPlan) -> dict[str, Any]:
     stacks = {}
     for stack, largest in largest_layers(whole).items():
         seconds = LAYER_SECONDS[stack]
-        parts = {}
+        parts: dict[str, SizeCosts] = {}
         for kind in kinds_of(largest):
             size = getattr(largest, kind)
             parts[kind] = SizeCosts({max(1, size // 4): Cost(-PART_SHARE * seconds, -3000.0), size: Cost()})
@@ -76,7 +76,7 @@ def short_training(variant: str) -> dict[str, Any]:
         Shape(
             f"{variant}-{name}",
             plan,
-            float(name.removeprefix("x").removesuffix("-uniform")),
+            float(name.removeprefix("shape").removesuffix("-uniform")),
             name.endswith("uniform"),
             1e-3,
             0.1,

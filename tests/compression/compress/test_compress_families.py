@@ -58,4 +58,4 @@ def test_every_family_is_compressed_without_training_and_with_it(
         assert all(context.store.verify(TASK, point["variant"]).gate for point in front)
     assert "There was no time for training" in " ".join(short.json["remarks"])
     made = {path.name for path in (long / "build" / "steps" / TASK).iterdir()}
-    assert any(name.startswith("trained-x") for name in made), trained.error
+    assert any(name.startswith("trained-shape") for name in made), trained.error

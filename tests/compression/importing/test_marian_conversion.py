@@ -5,6 +5,8 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
-from slimseq.inference.generator import open_generator
+from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.marian_student import POSITIONS
 from slimseq.inference.models.safetensors_reader import SafetensorsReader
@@ -39,6 +41,7 @@ from tests.marian_students import (
 )
 
 TASK = Task.TRANSLATION
+# Maximum number of tokens to generate.
 LIMIT = 60
 ENGLISH = (Path(__file__).parent / "english.txt").read_text(encoding="utf-8").splitlines()
 PORTUGUESE = (Path(__file__).parent / "portuguese.txt").read_text(encoding="utf-8").splitlines()
@@ -73,47 +76,96 @@ def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pai
 
 
 def test_a_real_student_chooses_among_the_candidates_of_its_shortlist(real: Context) -> None:
-    oracle, texts = Oracle(real_folder("enpt"), heads=8), ENGLISH[:8]
-    quantize(real, TASK, "original", "int8")
+    texts = ENGLISH[:8]
 
-    for variant in ("original", "int8"):
-        with open_generator(real.store, TASK, variant, "onnxruntime", threads=1) as generator:
-            rows, options = [generator.encode(text).ids for text in texts], generator.manifest.generation.options()
-            found = [each.ids for each in generator.runtime.generate(rows, options)]
-        candidates = [real_candidates("enpt", row) for row in rows]
-        assert all({*ids} <= {*own} for ids, own in zip(found, candidates, strict=True))
-        if variant == "original":
-            limits = zip(texts, candidates, strict=True)
-            assert found == [oracle.translate(text, LIMIT, own) for text, own in limits]
+    rows, found = encoded_and_generated(real, "original", texts)
+
+    candidates = [real_candidates("enpt", row) for row in rows]
+    oracle = Oracle(real_folder("enpt"), heads=8)
+    assert found == [oracle.translate(text, LIMIT, own) for text, own in zip(texts, candidates, strict=True)]
+
+
+def test_a_quantized_student_chooses_among_the_candidates_of_its_shortlist(real: Context) -> None:
+    if "int8" not in real.store.variants(TASK):
+        quantize(real, TASK, "original", "int8")
+
+    rows, found = encoded_and_generated(real, "int8", ENGLISH[:8])
+
+    for row, ids in zip(rows, found, strict=True):
+        assert set(ids) <= set(real_candidates("enpt", row))
+
+
+def encoded_and_generated(context: Context, variant: str, texts: list[str]) -> tuple[list[list[int]], list[list[int]]]:
+    """Returns the token ids of texts, and the token ids of their translations."""
+    with open_generator(context.store, TASK, variant, "onnxruntime", threads=1) as generator:
+        rows = [list(generator.encode(text).ids) for text in texts]
+        found = generator.runtime.generate(rows, generator.manifest.generation.options())
+        return rows, [list(each.ids) for each in found]
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, Any]:
+    """The tensors of the real student's file, by Marian's names."""
+    [path] = real_folder("enpt").glob("model.*.bin")
+    return dict(read_bin(path))
+
+
+def quantized_graphs(context: Context, scheme: SchemeName) -> list[onnx.GraphProto]:
+    """Returns the graphs of the decoder and the encoder of the student, quantized with a scheme."""
+    if scheme not in context.store.variants(TASK):
+        quantize(context, TASK, "original", scheme, QuantizeOptions(scheme, reduce_range=False))
+    folder = context.store.folder(TASK, scheme) / "onnx"
+    return [onnx.load(folder / name).graph for name in ("decoder.onnx", "encoder.onnx")]
+
+
+def tensors_of(graphs: list[onnx.GraphProto]) -> dict[str, Any]:
+    return {tensor.name: numpy_helper.to_array(tensor) for graph in graphs for tensor in graph.initializer}
+
+
+def test_imported_weights_are_bit_for_bit_what_was_published(real: Context, published: dict[str, Any]) -> None:
+    weights = SafetensorsReader(real.store.folder(TASK, "original"))
+
+    # Marian's matrices are (inputs, outputs), and those of a model folder (outputs, inputs).
+    matrix = np.ascontiguousarray(published["decoder_l2_rnn_Wf"].T)
+    assert weights.read("model.decoder.layers.1.cell.forget.weight").tobytes() == matrix.tobytes()
+    assert weights.read("model.shared.weight").tobytes() == published["Wemb"].tobytes()
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])
-def test_weights_are_what_was_published_and_quantization_finds_the_same_integers(
-    real: Context, scheme: SchemeName
+def test_quantization_finds_the_published_integers(
+    real: Context, published: dict[str, Any], scheme: SchemeName
 ) -> None:
-    [path] = real_folder("enpt").glob("model.*.bin")
-    published, weights = read_bin(path), SafetensorsReader(real.store.folder(TASK, "original"))
-    expected = published["decoder_l2_rnn_Wf"]
+    tensors = tensors_of(quantized_graphs(real, scheme))
 
-    quantize(real, TASK, "original", scheme, QuantizeOptions(scheme, reduce_range=False))
+    matrix = published["decoder_l2_rnn_Wf"]
+    # The smallest weight that is not zero is one step.
+    step = np.abs(matrix[matrix != 0]).min()
+    [found] = [values for name, values in tensors.items() if "layers.1.cell.forget.weight.transposed_q" in name]
+    assert np.array_equal(found, np.rint(matrix / step))
 
-    stored = weights.read("model.decoder.layers.1.cell.forget.weight")
-    assert stored.tobytes() == np.ascontiguousarray(expected.T).tobytes()
-    assert weights.read("model.shared.weight").tobytes() == published["Wemb"].tobytes()
-    folder = real.store.folder(TASK, scheme) / "onnx"
-    graphs = [onnx.load(folder / name).graph for name in ("decoder.onnx", "encoder.onnx")]
-    tensors = {each.name: numpy_helper.to_array(each) for graph in graphs for each in graph.initializer}
-    found = next(values for name, values in tensors.items() if "layers.1.cell.forget.weight.transposed_q" in name)
-    step = np.abs(expected[expected != 0]).min()
-    assert (found == np.rint(expected / step)).all()
-    # Sinusoidal positions of both graphs are stored once, as the embedding is.
-    assert (folder / "embedding.data").stat().st_size == published["Wemb"].size + 4 * POSITIONS * 256
-    if scheme == "int8-published":
-        scales = {
-            tensors[node.input[1]].item() for graph in graphs for node in graph.node if node.op_type == "QuantizeLinear"
-        }
-        multipliers = [values.item() for name, values in published.items() if name.endswith("_QuantMultA")]
-        assert scales == {np.float32(1 / multiplier) for multiplier in multipliers}
+
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])
+def test_the_embedding_and_the_positions_are_stored_once_for_both_graphs(
+    real: Context, published: dict[str, Any], scheme: SchemeName
+) -> None:
+    quantized_graphs(real, scheme)
+
+    stored = real.store.folder(TASK, scheme) / "onnx" / "embedding.data"
+    width = published["Wemb"].shape[1]
+    embedding_bytes = published["Wemb"].size
+    positions_bytes = 4 * POSITIONS * width
+    assert stored.stat().st_size == embedding_bytes + positions_bytes
+
+
+def test_the_scheme_int8_published_uses_the_published_activation_scales(
+    real: Context, published: dict[str, Any]
+) -> None:
+    graphs = quantized_graphs(real, "int8-published")
+
+    tensors = tensors_of(graphs)
+    nodes = [node for graph in graphs for node in graph.node if node.op_type == "QuantizeLinear"]
+    multipliers = [values.item() for name, values in published.items() if name.endswith("_QuantMultA")]
+    assert {tensors[node.input[1]].item() for node in nodes} == {np.float32(1 / each) for each in multipliers}
 
 
 def test_a_variant_that_was_changed_has_no_published_scales(tmp_path: Path) -> None:
@@ -125,8 +177,10 @@ def test_a_variant_that_was_changed_has_no_published_scales(tmp_path: Path) -> N
 
 
 def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").partition("## Use a real model")[2]
-    asked, answered = re.findall(r'"text": "(.*?)"', readme)[0], re.findall(r'It answers "(.*?)"', readme)[0]
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    _, _, section = readme.partition("## Use a real model")
+    asked = re.findall(r'"text": "(.*?)"', section)[0]
+    answered = re.findall(r'It answers "(.*?)"', section)[0]
 
     if "int8" not in real.store.variants(TASK):
         quantize(real, TASK, "original", name="int8")
@@ -137,41 +191,82 @@ def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
     assert not output.warnings
 
 
-@pytest.mark.parametrize(
-    ("sides", "is_int8", "task"),
-    [(1, False, TASK), (1, True, Task.SUMMARIZATION), (2, False, Task.SUMMARIZATION), (2, True, TASK)],
-)
-def test_students_of_other_shapes_and_vocabularies_are_read(
-    tmp_path: Path, sides: int, is_int8: bool, task: Task
-) -> None:
-    source = tiny_folder(tmp_path / "source", sides=sides, is_int8=is_int8)
-    context, texts = imported(tmp_path, source, task), [text for text, _ in SENTENCES]
-    oracle = Oracle(source, heads=4)
+@dataclass(frozen=True)
+class Student:
+    """A tiny student: the folder as Firefox would have it, and the store with its import and an int8 variant."""
 
+    source: Path
+    context: Context
+    task: Task
+
+    @property
+    def oracle(self) -> Oracle:
+        return Oracle(self.source, heads=4)
+
+    def open(self, variant: str, runtime: str) -> AbstractContextManager[TextGenerator]:
+        return open_generator(self.context.store, self.task, variant, runtime, threads=1)
+
+
+STUDENTS = {
+    "joint vocabulary, float32": (1, False, TASK),
+    "joint vocabulary, int8": (1, True, Task.SUMMARIZATION),
+    "two vocabularies, float32": (2, False, Task.SUMMARIZATION),
+    "two vocabularies, int8": (2, True, TASK),
+}
+TEXTS = [text for text, _ in SENTENCES]
+
+
+@pytest.fixture(scope="module", params=STUDENTS.values(), ids=list(STUDENTS))
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Student:
+    sides, is_int8, task = request.param
+    folder = tmp_path_factory.mktemp("student")
+    source = tiny_folder(folder / "source", sides=sides, is_int8=is_int8)
+    context = imported(folder, source, task)
     quantize(context, task, "original", options=QuantizeOptions(reduce_range=False))
+    return Student(source, context, task)
 
-    assert_translates_as(oracle, context, texts, task)
-    with (
-        open_generator(context.store, task, "original", "onnxruntime", threads=1) as ours,
-        open_generator(context.store, task, "original", "torch", threads=1) as reference,
-        open_generator(context.store, task, "quantized", threads=1) as quantized,
-    ):
-        rows = [ours.encode(text).ids for text in texts[:8]]
-        for beams in (1, 2, 5, 8):
-            options = ours.manifest.generation.options(num_beams=beams, max_new_tokens=12)
-            found = ours.runtime.generate(rows, options)
-            assert found == reference.runtime.generate(rows, options)
-            assert len({tuple(each.ids) for each in found}) > 1
-            for each in (ours, quantized):
-                together = each.runtime.generate(rows, options)
-                assert [each.runtime.generate([row], options)[0].ids for row in rows] == [one.ids for one in together]
-                engine = each.engine()
-                assert engine is not None
-                company = in_company(engine, rows, [options] * len(rows))
-                assert [one.ids for one in company] == [one.ids for one in together]
-        ids = oracle.translate(texts[0], LIMIT)
-        text = ours.output(ours.encode(texts[0]), GeneratedSequence(ids, "length")).text
-        assert text == oracle.target.decode([each for each in ids if each > 1]).strip()
+
+def test_a_tiny_student_gives_the_token_ids_of_its_equations(student: Student) -> None:
+    assert_translates_as(student.oracle, student.context, TEXTS, student.task)
+
+
+def test_the_text_of_an_output_is_what_sentencepiece_decodes(student: Student) -> None:
+    ids = student.oracle.translate(TEXTS[0], LIMIT)
+
+    with student.open("original", "onnxruntime") as generator:
+        text = generator.output(generator.encode(TEXTS[0]), GeneratedSequence(ids, "length")).text
+
+    # Ids 0 and 1 are special tokens.
+    pieces = [each for each in ids if each > 1]
+    assert text == student.oracle.target.decode(pieces).strip()
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5, 8])
+def test_onnxruntime_generates_what_torch_generates(student: Student, beams: int) -> None:
+    with student.open("original", "onnxruntime") as ours, student.open("original", "torch") as reference:
+        rows = [ours.encode(text).ids for text in TEXTS[:8]]
+        options = ours.manifest.generation.options(num_beams=beams, max_new_tokens=12)
+        found = ours.runtime.generate(rows, options)
+        wanted = reference.runtime.generate(rows, options)
+
+    assert found == wanted
+    assert len({tuple(each.ids) for each in found}) > 1, "all outputs are the same, so the test shows little"
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5, 8])
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+def test_an_output_does_not_depend_on_the_other_texts(student: Student, variant: str, beams: int) -> None:
+    with student.open(variant, "onnxruntime") as generator:
+        rows = [generator.encode(text).ids for text in TEXTS[:8]]
+        options = generator.manifest.generation.options(num_beams=beams, max_new_tokens=12)
+        alone = [generator.runtime.generate([row], options)[0].ids for row in rows]
+        together = [each.ids for each in generator.runtime.generate(rows, options)]
+        engine = generator.engine()
+        assert engine is not None
+        arriving_at_random = [each.ids for each in in_company(engine, rows, [options] * len(rows))]
+
+    assert together == alone
+    assert arriving_at_random == alone
 
 
 # What damages the folder of a tiny student, by the path of its model.

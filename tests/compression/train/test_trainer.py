@@ -73,9 +73,11 @@ class InterruptedSet(TrainingSet):
 def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family: Family, number: int) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path / "tokenizer")
     context = tiny_context(tmp_path)
-    whole, resumed = tiny_model(family, tokenizer), tiny_model(family, tokenizer)
+    whole = tiny_model(family, tokenizer)
+    resumed = tiny_model(family, tokenizer)
     train(whole, tiny_set(tokenizer), OPTIONS, context, checkpoint_folder=tmp_path / "whole")
 
+    # The signal arrives in the second step.
     interrupted = InterruptedSet(tokenizer, number, after_reads=len(EXAMPLES) + 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(tiny_model(family, tokenizer), interrupted, OPTIONS, context, checkpoint_folder=tmp_path / "parts")
@@ -86,8 +88,12 @@ def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family:
     assert report.resumed_from == before
     assert report.steps == STEPS
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-    for (name, expected), found in zip(whole.named_parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(expected, found), name
+    assert_same_weights(resumed, whole)
+
+
+def assert_same_weights(model: Any, expected: Any) -> None:
+    for (name, wanted), found in zip(expected.named_parameters(), model.parameters(), strict=True):
+        assert torch.equal(wanted, found), name
 
 
 def test_a_run_with_pauses_whose_end_is_chosen_later_has_the_weights_of_one_without(tmp_path: Path) -> None:
@@ -114,8 +120,7 @@ def test_a_run_with_pauses_whose_end_is_chosen_later_has_the_weights_of_one_with
     assert 0 < first.value.seconds < second.value.seconds
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert (report.kept_step, report.dev_loss_after) == (expected.kept_step, expected.dev_loss_after)
-    for (name, weights), found in zip(whole.named_parameters(), paused.parameters(), strict=True):
-        assert torch.equal(weights, found), name
+    assert_same_weights(paused, whole)
 
 
 def test_a_pause_behind_the_checkpoint_pauses_at_once_and_one_behind_the_end_never(tmp_path: Path) -> None:
@@ -149,16 +154,26 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: P
     assert trained(tmp_path).resumed_from == 3
 
 
-def test_a_checkpoint_that_cannot_be_resumed_says_why_and_what_to_do(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_options_says_which_differ(tmp_path: Path) -> None:
+    trained(tmp_path, steps(2))
+
+    with pytest.raises(BadParameters, match=r"learning_rate 0.003, now 0.001"):
+        trained(tmp_path, replace(OPTIONS, learning_rate=1e-3))
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, steps(2))
     others = [replace(example, target=example.source) for example in EXAMPLES]
     dataset = TrainingSet(others, Tokenizer(tmp_path / "tokenizer"), PREFIX, LIMITS)
 
-    with pytest.raises(BadParameters, match=r"learning_rate 0.003, now 0.001"):
-        trained(tmp_path, replace(OPTIONS, learning_rate=1e-3))
     with pytest.raises(BadParameters, match="data '"):
         trained(tmp_path, dataset=dataset)
+
+
+def test_a_broken_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    trained(tmp_path, steps(2))
     (tmp_path / "run" / CURRENT / "optimizer.safetensors").write_bytes(b"broken")
+
     with pytest.raises(BadParameters, match="remove it to start anew"):
         trained(tmp_path)
 
@@ -194,21 +209,14 @@ def overfitted(folder: Path, dataset: TrainingSet | None = None, run: str = "run
     return model, report
 
 
-def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result_also_of_a_resumed_run(tmp_path: Path) -> None:
+def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    model, report = overfitted(tmp_path)
     dev = tiny_set(tokenizer).with_examples([Example(*pair) for pair in HELD_OUT])
 
-    # The interruption comes after the best step, so that the checkpoint has the best weights.
-    interrupted = InterruptedSet(tokenizer, signal.SIGINT, after_reads=40 * len(EXAMPLES))
-    with pytest.raises(KeyboardInterrupt):
-        overfitted(tmp_path, interrupted, run="parts")
-    resumed, again = overfitted(tmp_path, run="parts")
+    model, report = overfitted(tmp_path)
 
     assert report.kept_step is not None
     assert 0 < report.kept_step < report.steps
-    assert again.resumed_from is not None
-    assert again.resumed_from > report.kept_step
     assert report.dev_loss_before is not None
     assert report.dev_loss_after is not None
     assert report.dev_loss_last is not None
@@ -216,21 +224,34 @@ def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result_also_of_a_resu
     assert report.dev_loss_after < report.dev_loss_before
     assert dev_loss(model, dev, tiny_context(tmp_path), report.precision) == report.dev_loss_after
     assert f"The weights are those of step {report.kept_step}, which have the lowest loss" in "\n".join(report.lines())
-    assert (again.kept_step, again.dev_loss_before) == (report.kept_step, report.dev_loss_before)
-    for (name, expected), found in zip(model.named_parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(expected, found), name
 
 
-def test_measuring_dev_data_changes_neither_the_steps_nor_their_time(tmp_path: Path) -> None:
+def test_a_run_that_resumes_after_its_best_step_has_the_weights_of_this_step(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    whole, report = overfitted(tmp_path, run="whole")
+
+    interrupted = InterruptedSet(tokenizer, signal.SIGINT, after_reads=40 * len(EXAMPLES))
+    with pytest.raises(KeyboardInterrupt):
+        overfitted(tmp_path, interrupted, run="parts")
+    resumed, again = overfitted(tmp_path, run="parts")
+
+    assert report.kept_step is not None
+    assert again.resumed_from is not None
+    assert again.resumed_from > report.kept_step, "the checkpoint did not have to keep the best weights"
+    assert again.kept_step == report.kept_step
+    assert again.dev_loss_before == report.dev_loss_before
+    assert_same_weights(resumed, whole)
+
+
+def test_measuring_dev_data_does_not_change_the_steps(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
     dev = tiny_set(tokenizer).with_examples([Example(*HELD_OUT[0])])
     options = steps(STEPS, dropout=0.1)
 
-    models = []
     for name, measured in (("without", None), ("with", dev)):
-        models.append(tiny_model(Family.T5, tokenizer))
+        model = tiny_model(Family.T5, tokenizer)
         folder = tmp_path / name
-        train(models[-1], tiny_set(tokenizer), options, tiny_context(tmp_path), checkpoint_folder=folder, dev=measured)
+        train(model, tiny_set(tokenizer), options, tiny_context(tmp_path), checkpoint_folder=folder, dev=measured)
 
     assert losses(tmp_path / "without") == losses(tmp_path / "with")
 
@@ -276,9 +297,15 @@ def test_a_student_learns_from_its_teacher(tmp_path: Path) -> None:
     assert report.first_loss is not None
     assert report.last_loss is not None
     assert report.last_loss < report.first_loss
+
+
+def test_a_teacher_with_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path)
+    teacher, student = (tiny_model(Family.BART, tokenizer, seed) for seed in (1, 2))
     teacher.resize_token_embeddings(128)
+
     with pytest.raises(BadParameters, match="128 tokens"):
-        train(student, dataset, options, context, teacher=teacher)
+        train(student, tiny_set(tokenizer), replace(OPTIONS, alpha=1.0), tiny_context(tmp_path), teacher=teacher)
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,13 @@ def check_name(context: Context, task: Task, name: str) -> None:
 def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
     """Returns the identity of an artifact made from `parent` by one step.
 
-    Its reference is its parent's reference, except for a base model that is trained further: that is a new base model.
+    Its reference is the reference of its parent. A base model that is trained further is a new base model, and becomes
+    its own reference.
     """
     is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
     if parent.is_demonstration and not is_base and not description.startswith(DEMONSTRATION):
-        # The description says so by itself, because the artifact may be copied to a store without its base model.
+        # The description itself says that the model is for demonstration. The artifact may be copied to a store without
+        # its base model.
         description = f"{DEMONSTRATION}. {description}"
     return Identity(
         task=parent.task,
@@ -209,23 +211,18 @@ def write_model(
 
     Args:
         model: the model to write.
-        folder: to write to.
-        original: folder of the imported model, if the model is one. Tensors get the dtype that they have there, so that
-            every bit of an imported model stays; without `original` they are stored in bf16. If one file of `original`
-            has exactly these tensors, that file is copied.
-        may_move_original: whether that file may be moved instead, so that its bytes are not on the disk twice.
+        folder: folder to write to.
+        original: folder of the imported model, if the model is an imported one. Each tensor keeps the dtype that it has
+            in this folder, so that every bit of an imported model stays. Without `original`, tensors are stored in
+            bf16. If one file of `original` has exactly the tensors of the model, this file is copied.
+        may_move_original: whether the file may be moved instead, so that its bytes are not on the disk twice.
     """
-    import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    seen: set[int] = set()
-    tensors: dict[str, torch.Tensor] = {}
-    state = model.state_dict()
     config: dict[str, Any] = model.config.to_dict()
     kinds = SafetensorsReader(original).kinds if original else {}
-    widest = widest_dtype(kinds)
-    config |= {"architectures": [type(model).__name__], "dtype": widest}
+    config |= {"architectures": [type(model).__name__], "dtype": widest_dtype(kinds)}
     # transformers 4 and 5 both understand this key. Their other keys for tied embeddings differ.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
     for name in ("_name_or_path", "scale_decoder_outputs"):
@@ -233,19 +230,7 @@ def write_model(
     if not original:
         # Published activation scales belong to the published weights, and these weights are others.
         config.pop(ACTIVATION_SCALES, None)
-    # Of tied matrices, the one that is called `shared` comes first, and is stored.
-    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
-        tensor = state[name]
-        if tensor.data_ptr() in seen:
-            if config["tie_word_embeddings"] or name not in UNTIED_TABLES:
-                continue
-            tensor = tensor.clone()
-        seen.add(tensor.data_ptr())
-        # The files of some models have names without the prefix `model.` of the class, or with one that it lacks.
-        original_names = (each for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds)
-        dtype = next((DTYPES[kinds[each]] for each in original_names), widest)
-        stored = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
-        tensors[name] = stored.contiguous().cpu()
+    tensors = _stored_tensors(model, kinds, is_tied=config["tie_word_embeddings"])
     original_file = _file_with(original, tensors) if original else None
     if original_file is None:
         save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
@@ -261,9 +246,46 @@ def write_model(
     write_json(folder / "generation_config.json", generation)
 
 
+def _stored_tensors(model: "PreTrainedModel", kinds: Mapping[str, str], *, is_tied: bool) -> "dict[str, torch.Tensor]":
+    """Returns the tensors to store, by name. Tied matrices are in it once.
+
+    Args:
+        model: the model to store.
+        kinds: the kind of each tensor in the files of the imported model, by name. Empty for another model.
+        is_tied: whether the embeddings and the output projection are tied.
+    """
+    import torch
+
+    state = model.state_dict()
+    stored_addresses: set[int] = set()
+    tensors: dict[str, torch.Tensor] = {}
+    # Of tied matrices, the one that is called `shared` comes first, and is stored.
+    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
+        tensor = state[name]
+        if tensor.data_ptr() in stored_addresses:
+            if is_tied or name not in UNTIED_TABLES:
+                continue
+            tensor = tensor.clone()
+        stored_addresses.add(tensor.data_ptr())
+        if tensor.is_floating_point():
+            tensor = tensor.to(getattr(torch, _stored_dtype(name, kinds)))
+        tensors[name] = tensor.contiguous().cpu()
+    return tensors
+
+
+def _stored_dtype(name: str, kinds: Mapping[str, str]) -> str:
+    """Returns the dtype of a tensor in the files of the imported model. Other tensors get the widest dtype there."""
+    # The files of some models have names without the prefix `model.` of the class, or with a prefix that it lacks.
+    for original_name in (name, f"model.{name}", name.removeprefix("model.")):
+        if original_name in kinds:
+            return DTYPES[kinds[original_name]]
+    return widest_dtype(kinds)
+
+
 def _file_with(folder: Path, tensors: "Mapping[str, torch.Tensor]") -> Path | None:
     """Returns the only safetensors file of a folder if it has these tensors and no others, else None."""
-    files, weights = list(folder.glob(f"*{SAFETENSORS}")), SafetensorsReader(folder)
+    files = list(folder.glob(f"*{SAFETENSORS}"))
+    weights = SafetensorsReader(folder)
     if len(files) != 1 or weights.names != tensors.keys():
         return None
     has_same_shapes = all(weights.shape(name) == tuple(tensor.shape) for name, tensor in tensors.items())

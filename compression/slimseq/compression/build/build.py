@@ -42,8 +42,11 @@ STEPS = "steps"
 class Built:
     """The result of a build.
 
-    `built` are the variants that were made, `current` those that were up to date already, and `verdicts` those of the
-    gates, by variant.
+    Attributes:
+        built: the variants that the build made.
+        current: the variants that were up to date already.
+        measured: whether something was measured.
+        verdicts: the verdict of the gate of each variant that has one.
     """
 
     built: list[str] = field(default_factory=list)
@@ -60,10 +63,10 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
     """Builds missing and outdated variants and publishes them, a rejected one with its verdict.
 
     Args:
-        context: of the user's store.
+        context: the context with the user's store.
         recipe: a recipe that was checked.
         data_folder: folder that the recipe's relative paths start from.
-        folder: of the build, for steps, checkpoints and measurements.
+        folder: folder of the build, for steps, checkpoints and measurements.
         measure: whether to measure the variants and apply their gates.
 
     Raises:
@@ -88,7 +91,8 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
 
 def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, measure: bool) -> Built:
     """Makes the base if there is none, then each variant that is not current, and measures all."""
-    recipe, result = workspace.recipe, Built()
+    recipe = workspace.recipe
+    result = Built()
     base_name = recipe.base.variant
     if base is None:
         result.built.append(base_name)
@@ -100,19 +104,20 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
     if root is None:
         raise BadRecipe(f"base: the reference of {recipe.task}/{base_name}, its own base model, is not in the store")
     digests = {base_name: base.digest}
+    is_warning_due = measure
     for name in recipe.order():
-        variant = recipe.variants[name]
-        published = _verified_manifest(context, recipe, name)
         start = recipe.start_of(name)
-        parent = digests[start]
-        if published is not None and workspace.are_current(published.lineage, variant.steps, parent):
+        steps = recipe.variants[name].steps
+        published = _verified_manifest(context, recipe, name)
+        if published is not None and workspace.are_current(published.lineage, steps, digests[start]):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
-            is_first_built = not set(result.built) - {base_name}
-            if measure and is_first_built:
+            # The warning comes before the first variant, since the making of a variant takes long.
+            if is_warning_due:
                 warn_of_useless_base(workspace, context, root.variant)
-            manifest = workspace.run(name, start, variant.steps)
+                is_warning_due = False
+            manifest = workspace.run(name, start, steps)
             _publish(context, workspace, manifest, root)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
@@ -181,9 +186,9 @@ def _check_family(recipe: Recipe, folder: Path) -> None:
 
 
 def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, root: Manifest) -> None:
-    """Copies an artifact into the store, with earlier measurements of the same files.
+    """Copies an artifact into the user's store, with earlier measurements of the same files.
 
-    Its reference is the root of the recipe's base.
+    The artifact's reference, with which measurements compare it, becomes `root`, the root of the recipe's base.
     """
     check_name(context, manifest.task, manifest.variant)
     before = manifest_of_the_same(context.store, manifest, manifest.digest)
@@ -206,8 +211,8 @@ def _description(manifest: Manifest, root: Manifest) -> str:
     runs = [(name, len(list(run))) for name, run in groupby(steps)]
     names = ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in runs)
     share = manifest.size.parameters / root.size.parameters
-    begin = f"{DEMONSTRATION}. " if root.is_demonstration else ""
-    return f"{begin}Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
+    prefix = f"{DEMONSTRATION}. " if root.is_demonstration else ""
+    return f"{prefix}Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
 
 
 def _verified_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
@@ -220,13 +225,15 @@ def _verified_manifest(context: Context, recipe: Recipe, name: str) -> Manifest 
 
 def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step]) -> bool:
     """Whether a lineage is what the recipe's base describes: an import, trainings, or both."""
-    steps, import_key = workspace.recipe.base.steps, _import_key(workspace)
+    steps = workspace.recipe.base.steps
+    import_key = _import_key(workspace)
     imports = 0 if import_key is None else 1
     if len(lineage) != imports + len(steps):
         return False
     if imports and lineage[0].key != import_key:
         return False
-    return not steps or workspace.are_current(lineage[imports:], steps, lineage[imports].parent)
+    trainings = lineage[imports:]
+    return not steps or workspace.are_current(trainings, steps, trainings[0].parent)
 
 
 def _check_nothing_is_replaced(context: Context, workspace: BuildWorkspace, base: Manifest | None) -> None:
@@ -252,13 +259,17 @@ def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manife
     steps = _steps_from_base(workspace.recipe, name)
     if base is not None:
         return workspace.are_current(manifest.lineage, steps, base.digest)
-    base_lineage, own_lineage = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
+    # The lineage of a variant begins with the lineage of its base.
+    base_lineage = manifest.lineage[: -len(steps)]
+    own_lineage = manifest.lineage[-len(steps) :]
     is_base_current = _is_base_current(workspace, base_lineage)
     return is_base_current and workspace.are_current(own_lineage, steps, own_lineage[0].parent)
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
-    steps, start = recipe.variants[name].steps, recipe.start_of(name)
+    """Returns the steps of a variant and of all variants between it and the base."""
+    steps = recipe.variants[name].steps
+    start = recipe.start_of(name)
     if start == recipe.base.variant:
         return list(steps)
     return [*_steps_from_base(recipe, start), *steps]

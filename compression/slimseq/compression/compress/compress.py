@@ -36,6 +36,7 @@ from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import QualityScore
 
 # Share of the time that the original's outputs on dev data may take; where that is too short for the fewest pairs that
 # a choice needs, the greater share. Candidates are faster than the original, so that measuring one takes less.
@@ -64,6 +65,8 @@ class Compressed:
     remarks: tuple[str, ...]
     is_agreement: bool
     """Whether the front shows agreement with the original, and not quality."""
+    tested: tuple[QualityScore, ...]
+    """Scores of the chosen variant on the test data, one for each test."""
     folder: Path
     seconds: float
 
@@ -111,7 +114,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         candidates += shapes.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
-        publish_front(run, candidates, choice, remarks, shapes.structures)
+        tested = publish_front(run, candidates, choice, remarks, shapes.structures)
         return Compressed(
             task=task,
             original=variant,
@@ -120,6 +123,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             reason=choice.reason,
             remarks=remarks,
             is_agreement=run.data.is_agreement,
+            tested=tuple(tested),
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )

@@ -64,12 +64,22 @@ def choose_front(run: Run, candidates: Sequence[Candidate]) -> Front:
             retention=round(found.confirming, 4),
             interval=(round(found.interval[0], 4), round(found.interval[1], 4)),
             lower_bound=round(found.lower_bound, 4),
-            keeps=found.status is statistics.Status.CONFIRMED,
+            keeps=_keeps(found, run.options.keep),
         )
         for found in choice.results
     ]
     front = [replace(each, is_chosen=each.variant == choice.chosen) for each in best_points(points, choice.chosen)]
     return Front(tuple(front), choice.chosen, choice.reason, speeds)
+
+
+def _keeps(found: statistics.CandidateResult, keep: float) -> bool:
+    """Whether the confirming half shows that a candidate keeps the bar.
+
+    The choice tests no candidate that it could not choose. For the verdict on such a one, its bound counts alone.
+    """
+    if found.status is statistics.Status.UNTESTED:
+        return found.lower_bound >= keep
+    return found.status is statistics.Status.CONFIRMED
 
 
 def best_points(points: Sequence[FrontPoint], chosen: str | None) -> list[FrontPoint]:

@@ -72,6 +72,29 @@ def seconds_of_a_pair(context: Context, store: Store, manifest: Manifest, dev: S
         return (time.perf_counter() - started) / len(probe)
 
 
+def generate_texts(
+    context: Context, store: Store, manifest: Manifest, examples: Sequence[Example], doing: str
+) -> list[str]:
+    """Returns a variant's outputs with its own search on the runtime that serves, in the order of the examples."""
+    task, name = manifest.task, manifest.variant
+    # Texts of similar length share a batch, the longest first.
+    order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+    found: dict[int, str] = {}
+    with (
+        open_generator(store, task, name, None, context.threads(), context.workers) as generator,
+        context.progress() as display,
+    ):
+        generate = generate_with(generator, manifest.generation.options(), workers=context.workers)
+        bar = display.add_task(doing, total=len(examples), status="", unit="pairs")
+        size = CHUNK_EXAMPLES * context.workers
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
+            outputs = generate([examples[index] for index in chunk])
+            found |= {index: output.text for index, output in zip(chunk, outputs, strict=True)}
+            display.advance(bar, len(chunk))
+    return [found[index] for index in range(len(examples))]
+
+
 def dev_outputs(
     context: Context, run: RunFolder, store: Store, manifest: Manifest, examples: Sequence[Example]
 ) -> list[str]:
@@ -82,23 +105,7 @@ def dev_outputs(
         kept = json.loads(path.read_text(encoding="utf-8"))
         if len(kept) == len(examples):
             return [str(text) for text in kept]
-    task, name = manifest.task, manifest.variant
-    # Texts of similar length share a batch, the longest first.
-    order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
-    found: dict[int, str] = {}
-    with (
-        open_generator(store, task, name, None, context.threads(), context.workers) as generator,
-        context.progress() as display,
-    ):
-        generate = generate_with(generator, manifest.generation.options(), workers=context.workers)
-        bar = display.add_task(f"Measuring {name}", total=len(examples), status="", unit="pairs")
-        size = CHUNK_EXAMPLES * context.workers
-        for start in range(0, len(order), size):
-            chunk = order[start : start + size]
-            outputs = generate([examples[index] for index in chunk])
-            found |= {index: output.text for index, output in zip(chunk, outputs, strict=True)}
-            display.advance(bar, len(chunk))
-    texts = [found[index] for index in range(len(examples))]
+    texts = generate_texts(context, store, manifest, examples, f"Measuring {manifest.variant}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(texts, ensure_ascii=False))
     return texts

@@ -45,7 +45,7 @@ def publish_front(
     front: Front,
     remarks: Sequence[str],
     structures: Sequence[StructureRow] = (),
-) -> None:
+) -> list[QualityScore]:
     """Writes the recipe and the figures, lets `build` publish the variants of the front, and records measurements.
 
     Args:
@@ -54,6 +54,9 @@ def publish_front(
         front: the candidates to publish.
         remarks: what the user should know, one sentence each.
         structures: what each structure of the original costs and is worth, if it was measured.
+
+    Returns:
+        The scores of the chosen variant on test data, one for each test; empty if there is none.
     """
     names = [point.variant for point in front.front]
     published = [candidate for candidate in candidates if candidate.name in names]
@@ -65,11 +68,16 @@ def publish_front(
     for point in front.front:
         _record(run, point, scores[point.variant])
     store, task = run.context.store, run.original.task
-    record_speeds(run.context, [store.manifest(task, name) for name in names], front.speeds)
+    timed = [run.original.variant, *names]
+    record_speeds(run.context, [store.manifest(task, name) for name in timed], front.speeds)
     add_front(store.root, task, _front_record(run, front, remarks, structures))
+    tested = []
     for test in run.options.test:
         found = evaluate_variants(run.context, task, names, EvaluateOptions(dataset=test), will_be_recorded=True)
         record_scores(run.context, found, list(found.scores))
+        if front.chosen is not None:
+            tested += [score for score in found.scores[front.chosen] if score.metric == run.judge.metric]
+    return tested
 
 
 def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> str:

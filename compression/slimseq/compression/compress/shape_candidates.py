@@ -79,7 +79,11 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     """
     allows_training = run.folder.find_or_make("allows training", lambda: run.plan.allows_training)
     if not allows_training:
-        return ShapeCandidates([], ["There was no time for training, which makes faster variants: try --within 60m."])
+        words = (
+            "There was no time for training, which makes faster variants. Try --within 60m, with another --name and "
+            "--folder."
+        )
+        return ShapeCandidates([], [words])
     if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     finder = ShapeFinder(run, decoding)

@@ -7,14 +7,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slimseq.compression.compress.measuring import seconds_of_a_pair
+from slimseq.compression.compress.measuring import generate_texts, seconds_of_a_pair
 from slimseq.compression.compress.run_data import MIN_TRAINING_PAIRS, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
 from slimseq.compression.train.data.training_data import read_unlabelled
-from slimseq.compression.train.sequence_level import teacher_outputs
 from slimseq.models_store.manifest import Manifest
 
 LABELLED = "labelled.jsonl"
@@ -45,13 +44,16 @@ def label_with_original(
     )
     count = folder.find_or_make("labelled", lambda: int(plan.part(LABELLING_SHARE) / text_seconds))
     examples = examples[: max(count, MIN_TRAINING_PAIRS)]
-    beams = original.generation.num_beams
-    outputs = teacher_outputs(context, original.task, original.variant, examples, folder.path, beams)
+    # As it will be measured, and not by a teacher in int8: only so the original agrees with itself.
+    texts = generate_texts(context, context.store, original, examples, f"Asking {original.variant}")
+    outputs = [
+        replace(each, target=text, origin=None) for each, text in zip(examples, texts, strict=True) if text.strip()
+    ]
     written = len(outputs)
     if written < MIN_TRAINING_PAIRS:
         raise BadData(
             f"{original.task}/{original.variant} writes something for {written:,} of {len(examples):,} texts of "
             f"--unlabelled; compress needs at least {MIN_TRAINING_PAIRS} of them"
         )
-    write_examples(path, (replace(each, origin=None) for each in outputs))
+    write_examples(path, outputs)
     return str(path)

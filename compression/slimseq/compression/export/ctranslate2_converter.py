@@ -27,15 +27,16 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     """Writes a CTranslate2 model.
 
     Matrices are stored once where they are equal, the tied embedding and the relative position biases among them.
-    With `int8`, matrices are quantized symmetrically with one scale a row, norms and biases stay float32, or with
-    `int8_float16` float16, which a CPU computes with in float32.
+    With `int8`, matrices are quantized symmetrically with one scale a row, and norms and biases stay float32. With
+    `int8_float16`, norms and biases become float16. A CPU computes with them in float32.
 
     Raises:
-        BadSource: the model is none that is known, lacks a tensor, has an activation that CTranslate2 lacks, or
+        BadSource: the model is of an unknown family, lacks a tensor, has an activation that CTranslate2 lacks, or has
             attentions with different numbers of heads in one stack.
         InvalidArtifact: the configuration or the tokenizer cannot be read.
     """
-    if refusal := family_of(source).ctranslate2_refusal:
+    refusal = family_of(source).ctranslate2_refusal
+    if refusal:
         raise BadSource(refusal)
     configuration = read_configuration(source)
     tokens = vocabulary_of(source, configuration.vocabulary)
@@ -51,7 +52,7 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
 
 
 def vocabulary_of(source: Path, size: int) -> list[str]:
-    """Returns one string an id, all different: the tokenizer's, or a made-up one where the model has more rows."""
+    """Returns a string for each id. Ids that the tokenizer does not have get new strings, so that all are different."""
     known = Tokenizer(source).vocabulary
     by_id = {token_id: token for token, token_id in known.items()}
     tokens = []
@@ -66,7 +67,7 @@ def vocabulary_of(source: Path, size: int) -> list[str]:
 
 
 def _name_specials(config: Any, tokens: list[str], configuration: ModelConfiguration) -> None:
-    """Sets the tokens that the library looks up, each of them one of ours: it would append those it does not find."""
+    """Sets the special tokens. All are in the vocabulary, since CTranslate2 would append a token that is not there."""
     config.decoder_start_token = config.bos_token = tokens[configuration.decoder_start_id]
     config.eos_token = tokens[configuration.eos_id]
     config.unk_token = "<unk>" if "<unk>" in tokens else tokens[configuration.pad_id]

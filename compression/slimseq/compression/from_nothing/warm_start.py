@@ -47,9 +47,9 @@ def take_pieces(
     Args:
         student: the folder of the student's tokenizer, with one unigram vocabulary for both sides.
         texts: training texts.
-        vocabulary: number of tokens at most.
-        family: of the new model.
-        folder: to write to; made where it is missing.
+        vocabulary: maximum number of tokens.
+        family: family of the new model.
+        folder: folder to write to. It is made if it is missing.
         max_tokens: value of `model_max_length`.
 
     Raises:
@@ -60,8 +60,12 @@ def take_pieces(
     if whole["model"]["type"] != "Unigram":
         raise BadParameters(NEEDED)
     fast.normalizer = normalizers.Sequence([plain_characters(), fast.normalizer])
-    counts, remaining = Counter[str](), iter(texts)
-    while batch := list(islice(remaining, TEXTS_AT_ONCE)):
+    counts = Counter[str]()
+    remaining = iter(texts)
+    while True:
+        batch = list(islice(remaining, TEXTS_AT_ONCE))
+        if not batch:
+            break
         for encoding in fast.encode_batch(batch, add_special_tokens=False):
             counts.update(encoding.tokens)
     specials = list(family.special_tokens)
@@ -73,7 +77,8 @@ def take_pieces(
     pieces = [(token, lowest_score) for token in specials] + [(piece, scores[piece]) for piece in kept]
     whole["model"]["vocab"] = pieces
     whole["model"]["unk_id"] = specials.index("<unk>")
-    whole["added_tokens"], whole["post_processor"] = [], None
+    whole["added_tokens"] = []
+    whole["post_processor"] = None
     made = FastTokenizer.from_str(json.dumps(whole))
     made.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
     marks = [(token, specials.index(token)) for token in ("<s>", "</s>")]

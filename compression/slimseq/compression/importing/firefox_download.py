@@ -29,6 +29,7 @@ from slimseq.models_store.json_record import first_error
 if TYPE_CHECKING:
     from httpx2 import Client
 
+# Begins the name of a source, as in `firefox:en-de`.
 SCHEME = "firefox:"
 LICENSE = "MPL-2.0"
 RECORDS = "buckets/main/collections/translations-models-v2/records"
@@ -97,7 +98,7 @@ class FirefoxModel:
     files: list[FileRecord]
 
     def describe(self) -> dict[str, Any]:
-        """Returns pair, version, architecture, and the bytes of its files, compressed and not."""
+        """Returns the pair, the version, the architecture, and the bytes of the files, compressed and decompressed."""
         first = self.files[0]
         return {
             "pair": f"{first.source}-{first.target}",

@@ -99,8 +99,8 @@ def import_model(
 ) -> Manifest:
     """Imports a model from a folder, a hub id or a pair such as `firefox:en-de`, and publishes it as an artifact.
 
-    `check` is called with a folder when it has the model's `config.json`, before weights are downloaded and before
-    anything is written to the store; its errors end the import.
+    `check` is called with the folder of the model as soon as the folder has a `config.json`: before weights are
+    downloaded, and before anything is written to the store. An error of `check` ends the import.
 
     Raises:
         BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.
@@ -222,7 +222,7 @@ def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
 def _defaults(
     folder: Path, task: Task, options: ImportOptions, languages: ModelLanguages
 ) -> tuple[GenerationDefaults, str]:
-    """Returns all generation settings: from the options, else from the model's files, else our defaults.
+    """Returns all generation settings, each from the options, else from the model's files, else Slimseq's default.
 
     The second value is a line for the user that says how long inputs may be, and why.
     """
@@ -233,24 +233,16 @@ def _defaults(
     of_files: dict[str, Any] = config | read_generation_config(folder, {}) | without_nulls(of_task)
     positions = family_of(folder).max_positions(config)
     # The decoder's start token takes the first position.
-    output_positions = positions - 1 if positions else positions
-    for option, requested, most in (
-        ("--max-input-tokens", options.max_input_tokens, positions),
-        ("--max-new-tokens", options.max_new_tokens, output_positions),
-    ):
-        if requested is not None and most is not None and requested > most:
-            raise BadParameters(f"{option} {requested}: this model has positions for {most}")
-    # `max_length` and `min_length` of transformers count the decoder's start token, ours do not.
-    max_length = of_files.get("max_length")
-    max_new_tokens = of_files.get("max_new_tokens") or (max_length - 1 if max_length else DEFAULT_NEW_TOKENS)
-    max_new_tokens = min(max_new_tokens, MAX_NEW_TOKENS)
-    if positions:
-        max_new_tokens = min(max_new_tokens, positions - 1)
-    if options.max_new_tokens is not None:
-        max_new_tokens = options.max_new_tokens
+    output_positions = positions - 1 if positions else None
+    _check_length("--max-input-tokens", options.max_input_tokens, positions)
+    _check_length("--max-new-tokens", options.max_new_tokens, output_positions)
+    max_new_tokens = options.max_new_tokens
+    if max_new_tokens is None:
+        max_new_tokens = _max_new_tokens_of_files(of_files, output_positions)
     max_input_tokens, input_limit_remark = _input_limit(folder, config, options.max_input_tokens)
 
     def chosen(option: Any, name: str, default: Any) -> Any:
+        """Returns the option if it is given, else the setting of the model's files, else the default."""
         return option if option is not None else of_files.get(name, default)
 
     prefix = options.prefix if options.prefix is not None else languages.prefix
@@ -261,6 +253,7 @@ def _defaults(
             length_penalty=chosen(options.length_penalty, "length_penalty", 1.0),
             early_stopping=of_files.get("early_stopping") is True,
             no_repeat_ngram_size=chosen(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
+            # `min_length` of transformers counts the decoder's start token.
             min_new_tokens=min(max(0, of_files.get("min_length", 0) - 1), max_new_tokens),
             max_new_tokens=max_new_tokens,
             max_input_tokens=max_input_tokens,
@@ -271,6 +264,25 @@ def _defaults(
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error
     return generation, input_limit_remark
+
+
+def _check_length(option: str, requested: int | None, positions: int | None) -> None:
+    """Checks a requested number of tokens. None means no request, or a model without a limit of positions."""
+    if requested is not None and positions is not None and requested > positions:
+        raise BadParameters(f"{option} {requested}: this model has positions for {positions}")
+
+
+def _max_new_tokens_of_files(of_files: Mapping[str, Any], output_positions: int | None) -> int:
+    """Returns the number of tokens to generate that the model's files name, within what can be generated."""
+    max_new_tokens: int = DEFAULT_NEW_TOKENS
+    if of_files.get("max_new_tokens"):
+        max_new_tokens = of_files["max_new_tokens"]
+    elif of_files.get("max_length"):
+        # `max_length` of transformers counts the decoder's start token.
+        max_new_tokens = of_files["max_length"] - 1
+    if output_positions is not None:
+        max_new_tokens = min(max_new_tokens, output_positions)
+    return min(max_new_tokens, MAX_NEW_TOKENS)
 
 
 def _input_limit(folder: Path, config: Mapping[str, Any], requested: int | None) -> tuple[int, str]:

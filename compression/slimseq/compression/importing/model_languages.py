@@ -62,7 +62,8 @@ def resolve_languages(
         given = "once" if len(named) == 1 else f"{len(named)} times"
         raise BadParameters(f"--language is given {given}; a {task} needs it {need}")
     family = family_of(folder)
-    if family.language_token and (codes := language_codes(tokenizer_folder, family.language_token)):
+    codes = language_codes(tokenizer_folder, family.language_token) if family.language_token else {}
+    if codes:
         return _from_language_tokens(task, folder, tokenizer_folder, codes, named)
     targets = _targets(family, tokenizer_folder)
     if task is Task.TRANSLATION and (targets or family.pair_in_name):

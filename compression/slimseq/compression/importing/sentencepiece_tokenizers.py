@@ -128,7 +128,8 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     # `languages` are the language tokens, `mark` is the one before a source.
     if (source / VOCABULARY).exists():
         ids: dict[str, int] = read_json(source / VOCABULARY)
-        codes_by_name, name = _language_codes("m2m_100"), config.get("language_codes", "m2m100")
+        codes_by_name = _language_codes("m2m_100")
+        name = config.get("language_codes", "m2m100")
         if not isinstance(name, str) or name not in codes_by_name:
             known = f"known are {', '.join(codes_by_name)}"
             raise BadSource(f"{source.name}: tokenizer_config.json names the language_codes {shown(name)}; {known}")
@@ -144,12 +145,13 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     # SentencePiece has scores of pieces and no list of merges. A piece may be merged from any two pieces that it
     # consists of. Pieces of a higher score are merged first.
     mergeable = {piece for piece in pieces if piece in ids}
-    merges = [
-        (piece[:cut], piece[cut:])
-        for piece in sorted(mergeable, key={each.piece: -each.score for each in model.pieces}.__getitem__)
-        for cut in range(1, len(piece))
-        if piece[:cut] in mergeable and piece[cut:] in mergeable
-    ]
+    scores = {each.piece: each.score for each in model.pieces}
+    merges = []
+    for piece in sorted(mergeable, key=lambda piece: -scores[piece]):
+        for cut in range(1, len(piece)):
+            first, second = piece[:cut], piece[cut:]
+            if first in mergeable and second in mergeable:
+                merges.append((first, second))
     pairs = BPE(ids, merges, unk_token=UNKNOWN, fuse_unk=True)
     fast = fast_tokenizer(pairs, model, [*M2M100_SPECIALS, *languages], f"{mark} $A {END}")
     fast.save(str(folder / "tokenizer.json"))

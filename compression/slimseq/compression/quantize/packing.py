@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -77,12 +77,29 @@ FOUR_BITS = Levels(count=16, in_word=4, block=32, lowest_factor=-8, damping=0.01
 NINE_LEVELS = Levels(count=9, in_word=5, block=16, lowest_factor=1, damping=10.0)
 # Share of the vocabulary that counts as frequent. Tokenizers have their tokens in the order of their frequency.
 FREQUENT_SHARE = 0.08
-# A kind of levels, the order of axes, levels and factors, as `factored` returns them.
-Factored = tuple[Levels, tuple[int, int], Int8, Int8]
+
+
+class Factored(NamedTuple):
+    """A matrix as levels times factors.
+
+    Attributes:
+        levels: the kind of levels.
+        order: the order of axes that makes rows of blocks from the matrix.
+        integers: the levels, `(rows, blocks, block)`.
+        factors: the factors of the blocks, `(rows, blocks, 1)`.
+    """
+
+    levels: Levels
+    order: tuple[int, int]
+    integers: Int8
+    factors: Int8
 
 
 def pack(folder: Path) -> None:
-    """Packs the graphs in a folder, which are then read with the folder's data file alone."""
+    """Packs the graphs in a folder. Afterwards, the graphs need no data file but the one that this function writes.
+
+    The data file has large tensors, each once for all graphs. `locations` has the offset and the size of each in bytes.
+    """
     graphs = {path: onnx.load(path) for path in sorted(folder.glob("*.onnx"))}
     locations: dict[bytes, tuple[int, int]] = {}
     with (folder / SHARED_DATA).open("wb") as data:
@@ -92,8 +109,10 @@ def pack(folder: Path) -> None:
                 content = tensor.raw_data
                 if len(content) >= MIN_SHARED_BYTES:
                     if content not in locations:
-                        data.write(bytes(-data.tell() % ALIGNMENT_BYTES))
-                        locations[content] = (data.tell(), data.write(content))
+                        padding = -data.tell() % ALIGNMENT_BYTES
+                        data.write(bytes(padding))
+                        offset = data.tell()
+                        locations[content] = (offset, data.write(content))
                     move_out(tensor, tensor.data_type, tuple(tensor.dims), SHARED_DATA, *locations[content])
             onnx.save(model, str(path))
 
@@ -108,7 +127,7 @@ def _pack_graph(model: ModelProto) -> None:
 
 
 def _pack_tensor(graph: "_PackedGraph", name: str, values: NDArray[Any]) -> bool:
-    """Adds a tensor to a graph in fewer bytes, and the nodes that unpack it; returns whether it can be packed."""
+    """Adds a tensor to a graph in fewer bytes, and the nodes that unpack it. Returns False if it cannot be packed."""
     is_matrix = values.ndim == 2 and min(values.shape) > 1
     if values.dtype == np.int8:
         parts = factored_parts(values) if is_matrix else None
@@ -142,7 +161,9 @@ def factored_parts(integers: Int8) -> tuple[int, list[Factored]] | None:
         The axis along which the parts are joined, and the parts. None if the matrix is no levels times factors.
     """
     candidates = [(0, [integers])]
-    candidates += [(axis, np.split(integers, [frequent_tokens(integers.shape[axis])], axis)) for axis in (0, 1)]
+    for axis in (0, 1):
+        frequent = frequent_tokens(integers.shape[axis])
+        candidates.append((axis, np.split(integers, [frequent], axis)))
     for axis, parts in candidates:
         found = [factored(part) if part.size else None for part in parts]
         splits = [each for each in found if each is not None]
@@ -152,23 +173,26 @@ def factored_parts(integers: Int8) -> tuple[int, list[Factored]] | None:
 
 
 def factored(integers: Int8) -> Factored | None:
-    """Splits a matrix into levels and the factors of its blocks, which are in its columns or else in its rows.
+    """Splits a matrix into levels and the factors of its blocks. Returns None if the matrix has other values.
 
-    Returns:
-        The kind of levels, the order of axes that makes rows of blocks, levels `(rows, blocks, block)`, and factors
-        `(rows, blocks, 1)`; None if the matrix has other values.
+    A block is in a column of the matrix, or else in a row.
     """
     # Longer blocks are tried first: with blocks of one, any integers are levels times factors.
     orders = sorted(((1, 0), (0, 1)), key=lambda order: -gcd(integers.shape[order[1]], FOUR_BITS.block))
     for levels, order in product((NINE_LEVELS, FOUR_BITS), orders):
         blocks = levels.blocks(integers.transpose(order))
         factors = np.zeros((*blocks.shape[:2], 1), np.int8)
-        for factor in {*range(levels.lowest_factor, levels.max_factor + 1)} - {0}:
+        # A block may have several possible factors. The last one in the order of this set is taken, which decides the
+        # bytes of the artifact.
+        possible_factors = {*range(levels.lowest_factor, levels.max_factor + 1)} - {0}
+        for factor in possible_factors:
             quotients = blocks // np.int8(factor)
+            is_multiple = quotients * np.int8(factor) == blocks
             is_level = (quotients >= levels.lowest) & (quotients < levels.lowest + levels.count)
-            factors[(is_level & (quotients * np.int8(factor) == blocks)).all(axis=2)] = factor
-        if factors.all():
-            return levels, order, blocks // factors, factors
+            factors[(is_multiple & is_level).all(axis=2)] = factor
+        has_all_factors = factors.all()
+        if has_all_factors:
+            return Factored(levels, order, blocks // factors, factors)
     return None
 
 
@@ -178,17 +202,20 @@ class _PackedGraph(GraphRewriter):
     def add_parts(self, name: str, axis: int, parts: list[Factored]) -> None:
         """Adds a matrix `name` as packed levels and factors, which `factored_parts` returns."""
         if len(parts) == 1:
-            return self._add_levels(name, *parts[0])
+            self._add_levels(name, parts[0])
+            return
         names = [f"packed_{len(self._nodes)}_{part}" for part in range(len(parts))]
         for part, found in zip(names, parts, strict=True):
-            self._add_levels(part, *found)
+            self._add_levels(part, found)
         self.node("Concat", names, "", name, axis=axis)
 
-    def _add_levels(self, name: str, levels: Levels, order: tuple[int, int], integers: Int8, factors: Int8) -> None:
-        parts = (integers, levels.lowest), (factors, levels.lowest_factor)
-        products = self.new("Mul", *(self._add_packed(levels, *part) for part in parts))
-        rows = self.new("Reshape", products, self.integers([len(integers), -1]))
-        self.node("Transpose", [rows], "", name, perm=order)
+    def _add_levels(self, name: str, found: Factored) -> None:
+        """Adds a matrix `name` as the product of its levels and factors."""
+        integers = self._add_packed(found.levels, found.integers, found.levels.lowest)
+        factors = self._add_packed(found.levels, found.factors, found.levels.lowest_factor)
+        products = self.new("Mul", integers, factors)
+        rows = self.new("Reshape", products, self.integers([len(found.integers), -1]))
+        self.node("Transpose", [rows], "", name, perm=found.order)
 
     def _add_packed(self, levels: Levels, integers: Int8, lowest: int) -> str:
         """Adds integers from `lowest` on as words, and the nodes that look the integers of each word up in a table.

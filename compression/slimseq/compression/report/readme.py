@@ -68,7 +68,7 @@ def _before_and_after(path: Path, facts: Sequence[RootFacts]) -> tuple[list[str]
 
 
 def block(facts: Sequence[RootFacts]) -> list[str]:
-    """Returns the lines between the markers: for each root tables of variants and scores, then notes."""
+    """Returns the lines between the markers: tables of variants and of scores for each root, and then notes."""
     lines = [""]
     for each in facts:
         lines += [*_variants(each), ""]
@@ -195,33 +195,41 @@ def _dataset_name(facts: RootFacts, dataset: DatasetFacts) -> str:
 
 def _notes(facts: Sequence[RootFacts]) -> list[str]:
     """Returns notes on the measurements: settings of speed, signatures of metrics, dates, useless base models."""
-    scores = [
-        (each, dataset, name, score) for each in facts for dataset in each.datasets for name, score in dataset.scores
-    ]
-    signatures = dict.fromkeys(f"{_metric_name(each.metric)} `{each.signature}`" for _, _, _, each in scores)
-    days = sorted({score.measured_at[:10] for _, _, _, score in scores if score.measured_at})
+    signatures: dict[str, None] = {}
+    days: set[str] = set()
+    warnings: dict[str, None] = {}
+    has_reference_value = False
+    for each in facts:
+        for dataset in each.datasets:
+            for name, score in dataset.scores:
+                signatures[f"{_metric_name(score.metric)} `{score.signature}`"] = None
+                if score.measured_at:
+                    day, _, _ = score.measured_at.partition("T")
+                    days.add(day)
+                if dataset.reference_value(name, each.reference) is not None:
+                    has_reference_value = True
+                warning = baseline_warning(each.task, name, score, is_base=True) if name == each.reference else None
+                if warning is not None:
+                    warnings[warning] = None
     lines = [f"Speed and memory of {words}." for words in _settings(facts)]
     if any(variant.speed and variant.speed.speed_up for each in facts for variant in each.variants):
         lines.append(
             "A speed-up is relative to the tokens a second that the same run measured of the original, on the same "
             "runtime; the original's own row is of the runtime on which it is fastest."
         )
-    if any(dataset.reference_value(name, each.reference) is not None for each, dataset, name, _ in scores):
+    if has_reference_value:
         lines.append("A retention “of” a score is relative to what the original scored in the same run.")
     if signatures:
         lines.append(f"Signatures: {'; '.join(signatures)}.")
-    if days:
-        lines.append(f"Measured on {days[0]}." if len(days) == 1 else f"Measured from {days[0]} to {days[-1]}.")
-    warnings = dict.fromkeys(
-        baseline_warning(each.task, name, score, is_base=True)
-        for each, _, name, score in scores
-        if name == each.reference
-    )
-    return [*lines, *(f"Warning: {warning}." for warning in warnings if warning is not None)]
+    if len(days) == 1:
+        lines.append(f"Measured on {min(days)}.")
+    elif days:
+        lines.append(f"Measured from {min(days)} to {max(days)}.")
+    return [*lines, *(f"Warning: {warning}." for warning in warnings)]
 
 
 def _settings(facts: Sequence[RootFacts]) -> list[str]:
-    """Returns the setting of the speeds of each root, those of one setting together."""
+    """Returns the setting in which each root's speeds were measured. Roots with the same setting share a line."""
     titles: dict[str, list[str]] = {}
     for each in facts:
         if each.setting is not None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -54,14 +54,15 @@ TOKENS_BETWEEN_MEASUREMENTS = 5
 CHECKPOINT_SHARE = 0.02
 SHORTEST_CHECKPOINT_SECONDS = 15.0
 LOSS_LOG = "losses.jsonl"
-# Numbers of glibc's <malloc.h>, values that keep freed memory, and the defaults of mallopt(3).
+# Options of glibc's `mallopt`, by their numbers in <malloc.h>. Then the values that keep freed memory, and the defaults
+# that the manual page mallopt(3) names.
 M_TOP_PAD, M_MMAP_MAX = -2, -4
 KEEP_FREED_MEMORY = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}
 MALLOC_DEFAULTS = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**10}
 
 
 class TrainingPaused(Exception):
-    """Raised when a training stops at the step where its caller wanted a pause. A checkpoint has all of it.
+    """Raised when a training stops at the step where its caller wanted a pause. A checkpoint has its whole state.
 
     The same call with a later pause, or without one, goes on from the checkpoint. It ends with the weights of a run
     without pauses. The end of the run may be chosen after a pause, as long as the learning rate is still constant: the
@@ -165,7 +166,10 @@ def _mean(losses: Sequence[float]) -> float | None:
 
 @dataclass
 class _Run:
-    """The state of one run of `train`. `best` are the weights with the lowest loss on dev data so far."""
+    """The state of one run of `train`.
+
+    `folder` is for checkpoints and the loss log. `best` are the weights with the lowest loss on dev data so far.
+    """
 
     model: "PreTrainedModel"
     dataset: TrainingSet
@@ -252,7 +256,8 @@ class _Run:
         """Measures the loss on dev data before the first step, or after a resumption with other dev data."""
         if self.dev is None:
             return
-        dev_fingerprint, progress = _fingerprint(self.dev), self.progress
+        progress = self.progress
+        dev_fingerprint = _fingerprint(self.dev)
         if progress.dev == dev_fingerprint:
             return
         # Losses on other dev data cannot be compared with those on this dev data.
@@ -267,10 +272,12 @@ class _Run:
         """Measures the loss on dev data, and keeps the weights if it is the lowest so far."""
         if self.dev is None:
             return None
-        progress, loss = self.progress, self._dev_loss(self.dev)
+        progress = self.progress
+        loss = self._dev_loss(self.dev)
         progress.measured_tokens = progress.tokens
         if progress.steps and (progress.best_loss is None or loss < progress.best_loss):
-            progress.best_loss, progress.best_step = loss, progress.steps
+            progress.best_loss = loss
+            progress.best_step = progress.steps
             self.best = checkpoint.weights_of(self.model)
         return loss
 
@@ -296,7 +303,7 @@ class _Run:
         return dev_loss(self.model, dev, self.context, self.options.precision)
 
     def dev_loss_at_pause(self) -> float | None:
-        """Measures the loss on dev data and notes it nowhere: a run without the pause would not have measured here."""
+        """Measures the loss on dev data without recording it. A run without the pause would not have measured here."""
         return None if self.dev is None else self._dev_loss(self.dev)
 
     def loop(self, describe: str, pause_at: int | None = None) -> None:
@@ -331,10 +338,7 @@ class _Run:
                     progress.seconds = seconds_of_earlier_runs + now - started
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     tokens_per_second = (progress.tokens - tokens_of_earlier_runs) / (now - started)
-                    status = (
-                        f"step {progress.steps:,}, training loss {last_mean(progress.losses):.3f}, "
-                        f"learning rate {entry['learning_rate']:.1e}, {tokens_per_second:,.0f} tokens/s"
-                    )
+                    status = self._status(entry["learning_rate"], tokens_per_second)
                     display.update(task, completed=round(self.done * total), status=status)
                     if self._is_measured_now():
                         self.measure()
@@ -349,12 +353,24 @@ class _Run:
             finally:
                 self.model.train(False)
             self._save()
-        if not signals:
-            return
-        if signals[0] == signal.SIGINT:
+        if signals:
+            self._exit_for(signals[0])
+
+    def _status(self, learning_rate: float, tokens_per_second: float) -> str:
+        """Returns what the progress display says beside its bar."""
+        progress = self.progress
+        return (
+            f"step {progress.steps:,}, training loss {last_mean(progress.losses):.3f}, "
+            f"learning rate {learning_rate:.1e}, {tokens_per_second:,.0f} tokens/s"
+        )
+
+    @staticmethod
+    def _exit_for(signal_number: int) -> NoReturn:
+        """Ends the program as the signal would have done without a handler."""
+        if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
-        # A shell reports a process that a signal ended as 128 and the signal's number.
-        raise SystemExit(128 + signals[0])
+        # A shell reports a process that a signal ended as 128 plus the signal's number.
+        raise SystemExit(128 + signal_number)
 
     def _is_measured_now(self) -> bool:
         """Whether the loss on dev data is due. `train` measures it after the last step."""

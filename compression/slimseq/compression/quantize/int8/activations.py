@@ -179,7 +179,8 @@ def uniform_scale_of(states: Floats, margin: float) -> StaticScale:
 def scale_for(largest: float) -> float:
     """Returns the scale of int8 values up to an absolute value."""
     smallest = max(largest / INT8_MAX, float(np.finfo(np.float32).tiny))
-    return float(np.float32(2 ** (np.ceil(np.log2(smallest) * SCALES_AN_OCTAVE) / SCALES_AN_OCTAVE)))
+    octaves = np.ceil(np.log2(smallest) * SCALES_AN_OCTAVE) / SCALES_AN_OCTAVE
+    return float(np.float32(2**octaves))
 
 
 def _margins(path: Path) -> dict[str, float]:

@@ -61,7 +61,7 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
 def _repeated_lookups(
     graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path
 ) -> dict[bytes, Floats]:
-    """Returns the float tables that several lookups read, such as positions: those are stored once."""
+    """Returns the float tables that several lookups read, such as tables of positions. Each is stored once."""
     lookups_by_key = Counter[bytes]()
     repeated: dict[bytes, Floats] = {}
     for model in graphs.values():
@@ -77,7 +77,7 @@ def _repeated_lookups(
 
 
 def _write_shared(path: Path, stored: Mapping[bytes, NDArray[Any]]) -> dict[bytes, tuple[int, int]]:
-    """Writes the data file that all graphs share; returns the offset and the bytes of each table by its key."""
+    """Writes the data file that all graphs share. Returns the offset and the size in bytes of each table by its key."""
     locations: dict[bytes, tuple[int, int]] = {}
     with path.open("wb") as data:
         for key, values in stored.items():
@@ -115,8 +115,10 @@ def _shared_tables(
             floats: Floats = array_of(initializer, exported)
             key = _key_of(floats)
             tied = _tied_projection(model.graph, floats)
-            if tied is not None or key not in tables:
-                tables[key] = tied if tied is not None else quantize_rows(floats)
+            if tied is not None:
+                tables[key] = tied
+            elif key not in tables:
+                tables[key] = quantize_rows(floats)
     return tables
 
 
@@ -153,11 +155,13 @@ def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] |
 
 def _is_quantized(floats: Floats, integers: Int8, scales: Floats) -> bool:
     """Whether the difference between two matrices is so small that quantization explains it."""
-    chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
-    return all(
-        bool(np.square(integers[rows] * scales[rows] - floats[rows]).sum() <= np.square(floats[rows]).sum() / 4)
-        for rows in chunks
-    )
+    for start in range(0, len(floats), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        differences = integers[rows] * scales[rows] - floats[rows]
+        # Another matrix of similar values would differ by about twice its own squares.
+        if np.square(differences).sum() > np.square(floats[rows]).sum() / 4:
+            return False
+    return True
 
 
 def _projection_of(graph: GraphProto, integers: Int8) -> TensorProto | None:

@@ -136,8 +136,13 @@ class GraphRewriter:
 
 def _read_by(node: NodeProto) -> set[str]:
     """Returns the names of the values that a node and its subgraphs read."""
-    inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
-    return {*node.input, *(name for graph in inner for other in graph.node for name in _read_by(other))}
+    names = set(node.input)
+    for attribute in node.attribute:
+        if attribute.type != AttributeProto.GRAPH:
+            continue
+        for inner in attribute.g.node:
+            names |= _read_by(inner)
+    return names
 
 
 class MatmulQuantizer(Protocol):
