@@ -6,6 +6,7 @@ from typing import Any
 from slimseq.app.errors import ServiceError, UnusableKeysFile
 from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of
 from slimseq.evaluation.calibration import CannotCalibrate
+from slimseq.evaluation.choice import CannotChoose
 from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
 from slimseq.inference.text.errors import InvalidPrompt
@@ -22,7 +23,7 @@ from slimseq.models_store.errors import (
 # Classes with the problem type of another class: of `InternalError` and of `InvalidRequest`.
 SAME_AS_ANOTHER = (SlimseqError, InvalidPrompt)
 # Classes that only commands raise, or the start of the service.
-OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnusableKey, UnusableKeysFile}
+OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, CannotChoose, NotMeasured, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:

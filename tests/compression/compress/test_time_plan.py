@@ -24,6 +24,11 @@ def test_a_time_in_which_nothing_can_be_measured_is_refused() -> None:
         read_duration("20s")
 
 
+def test_a_time_longer_than_a_month_is_refused() -> None:
+    with pytest.raises(BadParameters, match="at most 30d"):
+        read_duration("99999999d")
+
+
 def test_a_part_takes_its_share_and_at_most_half_of_what_is_left() -> None:
     elapsed = 0.0
     plan = TimePlan(1000, lambda: elapsed)

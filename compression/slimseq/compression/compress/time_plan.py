@@ -12,6 +12,7 @@ from slimseq.compression.errors import BadParameters
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # Quantization and two measurements of a small model take about this long.
 MIN_SECONDS = 60.0
+MAX_SECONDS = 30 * 86_400.0
 # Shares of the whole time that parts may take at most.
 DECODING_SHARE = 0.1
 # The search settings are all that is tried where there is no time for training.
@@ -42,6 +43,8 @@ def read_duration(text: str) -> float:
     seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if seconds < MIN_SECONDS:
         raise BadParameters(f"--within {text} is too short: quantizing and measuring alone take about a minute")
+    if seconds > MAX_SECONDS:
+        raise BadParameters(f"--within {text} is too long: it is at most 30d")
     return seconds
 
 

@@ -329,7 +329,10 @@ class _Run:
             self.context.progress() as display,
         ):
             total, unit = self._goal()
-            done = round(self.done * total)
+            if pause_at is not None and unit == "steps":
+                # This call goes no further than the pause, however far away the end is.
+                total = min(total, pause_at)
+            done = self._shown(total, unit)
             task = display.add_task(describe, total=total, completed=done, status="", unit=unit, resumed_at=done)
             try:
                 while self.done < 1 and not signals and (pause_at is None or progress.steps < pause_at):
@@ -339,7 +342,7 @@ class _Run:
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     tokens_per_second = (progress.tokens - tokens_of_earlier_runs) / (now - started)
                     status = self._status(entry["learning_rate"], tokens_per_second)
-                    display.update(task, completed=round(self.done * total), status=status)
+                    display.update(task, completed=self._shown(total, unit), status=status)
                     if self._is_measured_now():
                         self.measure()
                         self.model.train()
@@ -425,6 +428,10 @@ class _Run:
             log = self.folder / LOSS_LOG
             with writing_to(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
+
+    def _shown(self, total: int, unit: str) -> int:
+        """Returns how much of a goal is done, for a progress display."""
+        return self.progress.steps if unit == "steps" else round(self.done * total)
 
     def _goal(self) -> tuple[int, str]:
         """Returns the number at which the run ends, for a progress display, and its unit."""
