@@ -1,8 +1,9 @@
 """A storm on one service: mixed requests, attacks and disturbances at once, and a table of what held.
 
-`weather` runs a storm. First it asks all good requests of a quiet service. Then clients send mixed requests
-(`mixed_requests.py`) while one thread attacks (`attacks.py`) and others disturb (`disturbances.py`). At the end it
-compares answers, memory, threads and descriptors with those of the quiet service.
+`weather` runs a storm. First it asks all good requests of a quiet service, and sends a short storm, in which the
+service reaches its size. Then clients send mixed requests (`mixed_requests.py`) while one thread attacks (`attacks.py`)
+and others disturb (`disturbances.py`). At the end it compares answers with those of the quiet service, and memory,
+threads and descriptors with those after the short storm.
 
 All choices are drawn from a seed. The order in which threads take turns is not, so two runs differ.
 """
@@ -15,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,7 +33,9 @@ SWITCH_SECONDS = 0.0005
 MEGABYTE = 1_000_000
 # How long the service may take after the storm to be as before.
 REST_SECONDS = 60
-# Limit for memory after the storm, as a multiple of that before.
+# The first storm has this part of the requests.
+FIRST_STORM = 5
+# Limit for memory after the storm, as a multiple of that after the first storm.
 GROWTH = 1.1
 # Limit for CPU time of the event loop while one probe waits. The loop may be held for 50 ms at a time, and it answers
 # some other requests meanwhile.
@@ -86,19 +89,26 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     sys.setswitchinterval(SWITCH_SECONDS)
     expected = alone(target.service)
     quiet_evaluation = _ended_evaluation(target, target.service.post("/evaluations", EVALUATION).json["id"])
-    disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
-    _warm_up(target, disturbances)
+    _warm_up(target)
+    # A service reaches its size in the first minute of a storm: buffers of the largest batch, caches, the panics of a
+    # library. What a longer storm adds to that is a leak.
+    first = _rage(target, replace(storm, requests=storm.requests // FIRST_STORM), expected, say)
+    for identifier in first.seen.evaluations:
+        _ended_evaluation(target, identifier)
+    first.disturbances.unload_all()
     expected_again = alone(target.service)
     # Both footprints are those of a service that has rested. Otherwise freed memory that is not yet given back would
     # count for the first one, and hide a leak.
     time.sleep(IDLE_SECONDS)
     before = target.footprint()
 
-    seen = Seen()
     started = time.monotonic()
-    attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
-    with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
-        _send_all(target, storm, expected, seen, disturbances, say)
+    raged = _rage(target, storm, expected, say)
+    seen, disturbances, watch = raged.seen, raged.disturbances, raged.watch
+    seen.complaints += first.seen.complaints
+    disturbances.complaints += first.disturbances.complaints
+    successes = [*first.successes, *raged.successes]
+    attacked = raged.attacked
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
 
     evaluations = [_ended_evaluation(target, identifier) for identifier in seen.evaluations]
@@ -117,6 +127,28 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
         Row("/readyz", _counted(watch.readiness), watch.readiness.keys() <= READY and "ready" in watch.readiness),
         *_leaks(before, after),
     ]
+
+
+class Raged(NamedTuple):
+    """What was seen of one storm, and what it made."""
+
+    seen: Seen
+    disturbances: Disturbances
+    watch: Watch
+    attacked: Counter[str]
+    """How often each attack was made."""
+    successes: list[str]
+    """Attacks that succeeded."""
+
+
+def _rage(target: Target, storm: Storm, expected: dict[int, Any], say: Callable[[str], None]) -> Raged:
+    """Sends the requests of a storm, while attacks and disturbances go on."""
+    seen = Seen()
+    disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
+    attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
+    with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
+        _send_all(target, storm, expected, seen, disturbances, say)
+    return Raged(seen, disturbances, watch, attacked, successes)
 
 
 def _send_all(
@@ -168,14 +200,12 @@ def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[tuple[Counte
         thread.join()
 
 
-def _warm_up(target: Target, disturbances: Disturbances) -> None:
-    """Brings the service to the size that it has in a storm, so that later growth is a leak.
-
-    Loads what the storm loads, with as many clients and as long texts, and unloads what comes and goes.
-    """
+def _warm_up(target: Target) -> None:
+    """Loads what the storm loads, with as many clients and as long texts, and unloads what comes and goes."""
     texts = {"text": [ARTICLE * 6] * 16}
     together([*[lambda: alone(target.service)] * 3, *[lambda: target.service.post("/summarize", texts)] * 2])
     together([lambda: target.service.get("/evaluations")] * CLIENTS)
+    disturbances = Disturbances(target, target.log.with_name("state"), seed=0, pause_seconds=1)
     disturbances.load_all()
     disturbances.unload_all()
 
