@@ -5,6 +5,7 @@ Each disturbance checks at once that the service reacts as it should. `storm.py`
 
 import contextlib
 import random
+import shutil
 import threading
 import time
 from collections import Counter
@@ -153,7 +154,7 @@ class Disturbances:
         away = self._state.with_name("away")
         self._is_database_harmed = True
         self._state.rename(away)
-        self._state.touch()
+        self._put_file_in_place()
         try:
             self._see_refused()
         finally:
@@ -162,6 +163,16 @@ class Disturbances:
             self._database_harmed_until = time.monotonic()
             self._is_database_harmed = False
         self.made["databases taken away"] += 1
+
+    def _put_file_in_place(self) -> None:
+        """Makes a file of the name of the database's folder. The service may have made a new folder meanwhile."""
+        while True:
+            try:
+                self._state.touch(exist_ok=False)
+            except FileExistsError:
+                shutil.rmtree(self._state)
+            else:
+                return
 
     def _see_refused(self) -> None:
         """Waits a moment. Meanwhile texts are served, and what needs the database is refused."""
