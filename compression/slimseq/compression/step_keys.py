@@ -27,14 +27,17 @@ def data_digest(names: Sequence[str]) -> list[str]:
     """Returns one hash for each named file; a name that is not a file is returned unchanged."""
     digests = []
     for name in names:
-        # The name of two parallel texts has a colon.
-        parts = [name] if Path(name).exists() else name.split(":")
-        paths = [Path(part) for part in parts]
-        if all(path.is_file() for path in paths):
-            digests += [_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-        else:
-            digests.append(name)
+        paths = data_files(name)
+        digests += [_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths] or [name]
     return digests
+
+
+def data_files(name: str) -> list[Path]:
+    """Returns the file of a data name, or both files of parallel text; nothing if the name is not of files."""
+    # The name of two parallel texts has a colon.
+    parts = [name] if Path(name).exists() else name.split(":")
+    paths = [Path(part) for part in parts]
+    return paths if all(path.is_file() for path in paths) else []
 
 
 def folder_digest(folder: Path) -> list[str]:

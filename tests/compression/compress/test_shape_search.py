@@ -11,7 +11,6 @@ import pytest
 from slimseq.compression.compress.costs import PARTS, CostTable
 from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.compress.shape_search import (
-    Aim,
     ShapeCandidate,
     estimated_loss,
     is_uniform,
@@ -21,6 +20,7 @@ from slimseq.compression.compress.shape_search import (
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.compression.prune.model_parts import PartKind
+from slimseq.evaluation.choice import Aim
 from tests.compression.compress.tables import random_costs, random_losses, whole_model
 
 SMALL: dict[PartKind, tuple[int, ...]] = {"heads": (8, 4), "cross_heads": (8, 2), "feed_forward": (64, 32, 8)}

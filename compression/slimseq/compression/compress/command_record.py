@@ -45,9 +45,9 @@ def check_same_command(folder: RunFolder, record: Mapping[str, Any]) -> None:
     Raises:
         BadParameters: they belong to another one; the line says what differs.
     """
-    if not folder.has(COMMAND):
+    known = folder.get(COMMAND)
+    if known is None:
         return
-    known = folder.find_or_make(COMMAND, lambda: dict(record))
     differing = [
         name if name in HASHED else f"{name} ({_shown(known.get(name))} there, {_shown(value)} now)"
         for name, value in record.items()

@@ -93,7 +93,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
     ):
         is_new = not run_folder.has(COMMAND)
         try:
-            run = _begin(context, task, variant, options, run_folder)
+            run = _begin(context, task, variant, options, run_folder, is_new=is_new)
             context.say(_outlook(run))
             candidates = _candidates_without_training(run)
             for candidate in candidates:
@@ -151,15 +151,19 @@ def _outlook(run: Run) -> str:
     return f"{'; '.join(parts)}. It ends within {within / 60:g} minutes."
 
 
-def _begin(context: Context, task: Task, variant: str, options: CompressOptions, folder: RunFolder) -> Run:
-    """Reads the data, checks everything that can be checked before work begins, and opens the run's own store."""
+def _begin(
+    context: Context, task: Task, variant: str, options: CompressOptions, folder: RunFolder, *, is_new: bool
+) -> Run:
+    """Reads the data, checks everything that can be checked before work begins, and opens the run's own store.
+
+    `is_new` says that the folder has no findings yet.
+    """
     original = context.store.manifest(task, variant)
     plan = TimePlan(options.seconds, lambda: folder.seconds)
     check_room(original, folder.path)
     judge = Judge(task, options.metric_for(task), options.scorer, SCORER_SHARE * plan.within)
     record = command_record(context, original, options)
     check_same_command(folder, record)
-    is_new = not folder.has(COMMAND)
     folder.find_or_make(COMMAND, lambda: record)
     train, dev = list(options.train), list(options.dev)
     if options.unlabelled:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -12,10 +12,9 @@ from slimseq.compression.compress.time_plan import read_duration
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, OUTPUT, flat
 from slimseq.evaluation.agreement import SIMILARITY_METRIC
+from slimseq.evaluation.choice import Aim
 from slimseq.evaluation.metrics import METRICS
 from slimseq.models_store.manifest import NAME_PATTERN, Task
-
-Aim = Literal["fastest", "smallest"]
 
 
 @flat(COMMON)

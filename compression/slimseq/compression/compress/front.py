@@ -32,12 +32,12 @@ class Front:
 
 
 def choose_front(run: Run, candidates: Sequence[Candidate]) -> Front:
-    """Measures candidates on the dev pairs and side by side, tests which ones keep the bar, and chooses one.
+    """Measures candidates that were made, tests which ones keep the bar, and chooses one.
 
     Raises:
         CannotChoose: there are too few dev pairs, or the original scores nothing on them.
     """
-    manifests = {each.name: run.make(each) for each in candidates}
+    manifests = {each.name: run.store.manifest(run.original.task, each.name) for each in candidates}
     reference = run.statistics(run.original)
     scored = {name: run.statistics(manifest) for name, manifest in manifests.items()}
     speeds = _speeds(run, [run.original, *manifests.values()])

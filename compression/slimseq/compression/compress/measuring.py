@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import run_scorer
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.step_keys import key_of
 from slimseq.evaluation.benchmark import compare
+from slimseq.evaluation.choice import statistics_of
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores
-from slimseq.evaluation.metrics import MetricStatistics, mean_of, score
+from slimseq.evaluation.metrics import MetricStatistics, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, generate_with
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.files import write_text
@@ -56,8 +55,7 @@ class Judge:
         if self.scorer is None:
             return score(self.task, outputs, targets)[self.metric]
         numbers = run_scorer(self.scorer, [example.source for example in examples], outputs, targets, self.seconds)
-        rows = np.array([[number, 1.0] for number in numbers])
-        return MetricStatistics("scorer", self.scorer, rows, mean_of)
+        return statistics_of("scorer", numbers)
 
 
 def seconds_of_a_pair(context: Context, store: Store, manifest: Manifest, dev: Sequence[Example]) -> float:

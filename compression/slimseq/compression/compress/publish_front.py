@@ -19,7 +19,6 @@ from slimseq.compression.compress.structure_chart import structure_chart
 from slimseq.compression.compress.structures import StructureRow
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.measure_speed import record_speeds
-from slimseq.evaluation.choice import halves
 from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.gate import confirmed_verdict
 from slimseq.evaluation.host import cpu_flags
@@ -103,7 +102,6 @@ class _PlainDumper(yaml.SafeDumper):
 
 def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Sequence[StructureRow]) -> FrontRecord:
     """Returns what the store keeps of the front."""
-    _, confirming = halves(len(run.data.dev), run.context.seed)
     return FrontRecord(
         original=run.original.variant,
         digest=run.original.digest,
@@ -112,7 +110,7 @@ def _front_record(run: Run, front: Front, remarks: Sequence[str], structures: Se
         is_agreement=run.data.is_agreement,
         aim=run.options.aim,
         within=run.options.within,
-        samples=len(confirming),
+        samples=len(run.confirming_half),
         variants=[
             FrontVariant(**point.record(), digest=run.context.store.manifest(run.original.task, point.variant).digest)
             for point in front.front
@@ -144,11 +142,12 @@ def _write_figures(run: Run, front: Front, structures: Sequence[StructureRow]) -
 
 def _scores(run: Run, published: Sequence[Candidate]) -> dict[str, list[QualityScore]]:
     """Returns the scores of variants on the confirming half, for their manifests."""
-    _, confirming = halves(len(run.data.dev), run.context.seed)
-    manifests = {each.variant: each for each in [run.original, *(run.make(each) for each in published)]}
-    tallies = {
-        name: _tally(run, manifest, [int(index) for index in confirming]) for name, manifest in manifests.items()
+    confirming = run.confirming_half
+    manifests = {
+        each.variant: each
+        for each in [run.original, *(run.store.manifest(run.original.task, each.name) for each in published)]
     }
+    tallies = {name: _tally(run, manifest, confirming) for name, manifest in manifests.items()}
     names = [Path(name).name for name in run.data.dev_files]
     sample = DatasetSample(
         HELD_OUT if run.data.is_held_out else " + ".join(names),

@@ -19,6 +19,7 @@ from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.step_keys import data_files
 from slimseq.evaluation.bootstrap import Interval, retention
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.metrics import MetricStatistics
@@ -56,6 +57,12 @@ class Run:
     @property
     def choosing(self) -> tuple[Example, ...]:
         return tuple(self.data.dev[place] for place in self.choosing_half)
+
+    @property
+    def confirming_half(self) -> tuple[int, ...]:
+        """Places of the dev pairs that confirm the choice: all that do not choose."""
+        choosing = set(self.choosing_half)
+        return tuple(place for place in range(len(self.data.dev)) if place not in choosing)
 
     @property
     def width(self) -> int:
@@ -168,7 +175,4 @@ class Run:
 
 def _absolute(name: str) -> str:
     """Returns the path of a data file, or of both files of parallel text; a name of a hub data set stays."""
-    parts = [name] if Path(name).exists() else name.split(":")
-    if not all(Path(part).exists() for part in parts):
-        return name
-    return ":".join(str(Path(part).resolve()) for part in parts)
+    return ":".join(str(path.resolve()) for path in data_files(name)) or name

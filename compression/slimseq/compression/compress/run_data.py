@@ -14,9 +14,9 @@ from slimseq.compression.compress.near_duplicates import near_duplicates
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
 from slimseq.compression.held_out import MIN_PAIRS, check_held_out, check_not_trained_on, hashes_of
-from slimseq.compression.train.data.training_data import read_examples
+from slimseq.compression.train.data.training_data import foreign_sides, read_examples
 from slimseq.evaluation.dataset_files import Example
-from slimseq.inference.text.language import foreign_language, language_name
+from slimseq.inference.text.language import language_name
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Manifest
 
@@ -29,8 +29,6 @@ HELD_OUT_PAIRS = range(100, 2001)
 DRAWN_FOR_EACH = 2
 # Pairs for calibration: importance, fits and probes.
 CALIBRATION_PAIRS = 512
-# Texts from the start of the data whose language is detected.
-DETECTED_TEXTS = 50
 # Files in the folder of a run.
 DEV, CALIBRATION = "dev.jsonl", "calibration.jsonl"
 
@@ -137,15 +135,11 @@ def _check_languages(manifest: Manifest, examples: Sequence[Example], sides: Seq
     """Refuses data whose first texts are clearly in other languages than those of the model."""
     if manifest.generation.language_tokens:
         return
-    first = examples[:DETECTED_TEXTS]
-    languages = {"source": manifest.languages[0], "target": manifest.languages[-1]}
-    for side in sides:
-        language = languages[side]
-        found = foreign_language(" ".join(getattr(each, side) for each in first), language)
-        if found:
+    for side, found, expected in foreign_sides(examples, manifest.languages):
+        if side in sides:
             raise BadData(
                 f"the {side}s of --data seem to be in {found}; {manifest.task}/{manifest.variant} is for "
-                f"{language_name(language)} there"
+                f"{language_name(expected)} there"
             )
 
 

@@ -56,6 +56,10 @@ class RunFolder:
     def has(self, name: str) -> bool:
         return name in self._findings
 
+    def get(self, name: str) -> Any:
+        """Returns a finding, or None if there is none of that name."""
+        return self._findings.get(name)
+
     def find_or_make(self, name: str, make: Callable[[], Any]) -> Any:
         """Returns a finding as JSON has it. `make` is called only if there is none of that name yet."""
         if name not in self._findings:

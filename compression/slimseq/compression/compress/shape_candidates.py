@@ -187,7 +187,7 @@ def steps_in_all(stage: Stage, seconds: float) -> int:
 def _step(run: Run, shape: Shape) -> dict[str, Any]:
     """Returns the options of the `prune` step of a shape, without its end."""
     step = {"plan": shape.plan.record(), "samples": calibration_pairs(run), **training_options(run.width)}
-    if run.folder.has("used tokens") and run.folder.find_or_make("used tokens", lambda: None) is not None:
+    if run.folder.get("used tokens") is not None:
         step["vocabulary"] = 0
     return step
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
-from slimseq.compression.compress.compress_options import Aim
 from slimseq.compression.compress.cost_measurement import measure_costs
 from slimseq.compression.compress.costs import CostTable
 from slimseq.compression.compress.decoding_search import DecodingChoice
@@ -26,8 +25,9 @@ from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
 from slimseq.compression.prune.layer_plan import LayerPlan, whole_plan
 from slimseq.compression.prune.ranked_parts import moments_folder
-from slimseq.compression.prune.vocabulary import plan_vocabulary
+from slimseq.compression.prune.vocabulary import plan_vocabulary_of
 from slimseq.compression.train.data.training_data import TrainingSet, read_examples
+from slimseq.evaluation.choice import Aim
 
 # Number of speeds (or sizes) to search shapes for. They are spaced evenly by their ratio, between the whole model in
 # int8 and the smallest shape.
@@ -143,18 +143,9 @@ class ShapeFinder:
 
         def count() -> int | None:
             parent = self.parent
-            prefix = parent.manifest.generation.prefix
             examples = read_examples(run.original.task, run.data.train)
             try:
-                kept = plan_vocabulary(
-                    parent.model,
-                    parent.folder,
-                    ((prefix if each.prefix is None else each.prefix) + each.source for each in examples),
-                    0,
-                    run.own_context,
-                    targets=(each.target for each in examples),
-                    keeping=parent.manifest.generation.language_tokens.values(),
-                )
+                kept = plan_vocabulary_of(parent, examples, 0, run.own_context)
             except BadParameters:
                 return None
             return len(kept) if len(kept) <= USED_TOKENS_SHARE * parent.model.config.vocab_size else None

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,8 @@ from slimseq.compression.compress.loss_table import LossTable
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 from slimseq.compression.prune.model_parts import PartKind
+from slimseq.evaluation.choice import Aim
 
-Aim = Literal["fastest", "smallest"]
 Layers = tuple[PlannedLayer, ...]
 Losses = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ UNDECIDED_STEPS = 10**9
 WARMUP_STEPS = 20
 DECAY_FRACTION = 0.3
 TOKENS_PER_BATCH = 2600
-# Learning rate for a width of 256, found on dev data for the embedded translator. It falls with the root of the width.
+# Learning rate for a width of 256, as in the recipe of the embedded translator. It falls with the root of the width.
 LEARNING_RATE, LEARNING_RATE_WIDTH = 5e-4, 256
 # The fewest steps of a training: with fewer, the warm-up would depend on their number.
 MIN_STEPS = 10 * WARMUP_STEPS

@@ -29,8 +29,7 @@ def label_with_original(
     As many texts are taken, in the order of the seed, as there is time for.
 
     Raises:
-        BadData: there are too few texts.
-        BadParameters: the time is too short for the fewest.
+        BadData: there are too few texts, or the original writes something for too few of them.
     """
     path = folder.path / LABELLED
     if path.exists():

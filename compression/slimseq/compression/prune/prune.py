@@ -47,7 +47,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.ranked_parts import moments_folder
     from slimseq.compression.prune.rebuild import rebuild
-    from slimseq.compression.prune.vocabulary import check_samples, keep_languages, plan_vocabulary, trim_model
+    from slimseq.compression.prune.vocabulary import check_samples, keep_languages, plan_vocabulary_of, trim_model
 
     started = time.monotonic()
     training.check()
@@ -59,7 +59,6 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         options = replace(options, vocabulary=options.vocabulary or 0)
     # An impossible shape is refused before any data is read.
     check_cut(parent.model, options)
-    prefix = parent.manifest.generation.prefix
     # A smaller vocabulary must have the tokens of all training texts.
     is_read_whole = options.vocabulary is not None
     material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_read_whole)
@@ -69,15 +68,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
     if options.languages is not None:
         check_samples(parent.manifest, material.train.examples)
     if options.vocabulary is not None:
-        kept_tokens = plan_vocabulary(
-            parent.model,
-            parent.folder,
-            ((prefix if each.prefix is None else each.prefix) + each.source for each in material.train.examples),
-            options.vocabulary,
-            context,
-            targets=(each.target for each in material.train.examples),
-            keeping=parent.manifest.generation.language_tokens.values(),
-        )
+        kept_tokens = plan_vocabulary_of(parent, material.train.examples, options.vocabulary, context)
     cache = None if job.outputs is None else moments_folder(job.outputs, parent.manifest)
     cut = cut_model(parent.model, options, material.calibration, material.dev, context, cache)
     student = cut.model

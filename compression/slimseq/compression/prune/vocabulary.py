@@ -26,6 +26,7 @@ from slimseq.models_store.manifest import Manifest
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from slimseq.compression.artifacts.parent import Parent
     from slimseq.evaluation.dataset_files import Example
 
 # Texts that are encoded at once, in parallel.
@@ -68,6 +69,23 @@ def plan_vocabulary(
     if beyond:
         raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")
     return kept
+
+
+def plan_vocabulary_of(parent: "Parent", examples: Sequence["Example"], limit: int, context: Context) -> list[int]:
+    """Returns the ids that training pairs of an artifact need. Tokens of its languages always stay.
+
+    The rest is as for `plan_vocabulary`.
+    """
+    generation = parent.manifest.generation
+    return plan_vocabulary(
+        parent.model,
+        parent.folder,
+        ((generation.prefix if each.prefix is None else each.prefix) + each.source for each in examples),
+        limit,
+        context,
+        targets=(each.target for each in examples),
+        keeping=generation.language_tokens.values(),
+    )
 
 
 def keep_languages(manifest: Manifest, names: str) -> Manifest:

@@ -255,11 +255,28 @@ def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequ
 
 def warn_of_languages(context: Context, material: Material, languages: Sequence[str]) -> None:
     """Warns of training data whose first texts are in other languages than those of the model."""
-    first = material.train.examples[:DETECTED_EXAMPLES]
+    for side, found, expected in foreign_sides(material.train.examples, languages):
+        context.say(f"Warning: the {side}s of --data seem to be in {found}, not in {language_name(expected)}.")
+
+
+def foreign_sides(examples: Sequence[Example], languages: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Returns the sides whose first texts are in another language than the model's.
+
+    Args:
+        examples: training pairs.
+        languages: of the model: source and target, or the one language of summaries.
+
+    Returns:
+        For each such side its name, `source` or `target`, the language that was found, and the code of the expected
+        one.
+    """
+    first = examples[:DETECTED_EXAMPLES]
+    sides = []
     for side, language in zip(("source", "target"), (*languages[:1], *languages[-1:]), strict=False):
         found = foreign_language(" ".join(getattr(each, side) for each in first), language)
         if found:
-            context.say(f"Warning: the {side}s of --data seem to be in {found}, not in {language_name(language)}.")
+            sides.append((side, found, language))
+    return sides
 
 
 def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
