@@ -57,7 +57,7 @@ RUN cd ./*/site-packages \
       sqlalchemy/dialects/mssql sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle lxml/includes lxml/objectify* \
     && strip --strip-unneeded ctranslate2/*.so ctranslate2.libs/libctranslate2* uvloop/*.so \
       cryptography/hazmat/bindings/*.so httptools/parser/*.so regex/*.so rapidfuzz/*.so rapidfuzz/distance/*.so \
-      sentencex/*.so tokenizers/*.so yaml/*.so \
+      sentencex/*.so sqlalchemy/*/*.so tokenizers/*.so wrapt/*.so yaml/*.so \
     && find . -name '*.pyi' -delete \
     && python3 -m compileall -q -x '/(huggingface_hub|nltk|pygments)/' .
 WORKDIR /src
