@@ -25,7 +25,8 @@ from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.http.sites import TrustedHosts
 from slimseq.app.services import Services
 from slimseq.app.serving.heap import keep_collecting, keep_trimming
-from slimseq.app.settings import Settings, listed
+from slimseq.app.setting_types import listed
+from slimseq.app.settings import Settings
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 

@@ -32,7 +32,8 @@ from uvicorn.server import HANDLED_SIGNALS
 from slimseq.app.http.connections import ConnectionLimits, Connections
 from slimseq.app.http.protocol import LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
-from slimseq.app.settings import Settings, listed
+from slimseq.app.setting_types import listed
+from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
