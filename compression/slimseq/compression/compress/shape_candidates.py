@@ -13,8 +13,7 @@ from functools import partial
 from typing import Any
 
 from slimseq.compression.compress.candidate import Candidate
-from slimseq.compression.compress.checks import has_memory_to_train
-from slimseq.compression.compress.decoding_search import DecodingChoice
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
 from slimseq.compression.compress.shape_finder import Shape, ShapeFinder, calibration_pairs
 from slimseq.compression.compress.staged_training import (
@@ -26,7 +25,8 @@ from slimseq.compression.compress.staged_training import (
     train_first_stage,
     training_options,
 )
-from slimseq.compression.compress.structures import StructureRow, structure_rows
+from slimseq.compression.compress.start.checks import has_memory_to_train
+from slimseq.compression.compress.structures.structure_rows import StructureRow, structure_rows
 from slimseq.compression.compress.time_plan import SHORT_TRAINING_SHARE
 from slimseq.models_store.measurements import Performance
 

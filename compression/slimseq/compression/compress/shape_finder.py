@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
-from slimseq.compression.compress.cost_measurement import measure_costs
-from slimseq.compression.compress.costs import CostTable
-from slimseq.compression.compress.decoding_search import DecodingChoice
-from slimseq.compression.compress.loss_table import LossTable
-from slimseq.compression.compress.losses import divergence, measure_losses
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.shape_search import largest_target, search
+from slimseq.compression.compress.structures.cost_measurement import measure_costs
+from slimseq.compression.compress.structures.costs import CostTable
+from slimseq.compression.compress.structures.loss_table import LossTable
+from slimseq.compression.compress.structures.losses import divergence, measure_losses
+from slimseq.compression.compress.structures.shape_search import largest_target, search
+from slimseq.compression.compress.structures.timed_model import Workload
 from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE, RANKING_SHARE
-from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
