@@ -12,7 +12,7 @@ import torch
 
 from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.compression.compress.losses import divergence, measure_losses
+from slimseq.compression.compress.structures.losses import divergence, measure_losses
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx

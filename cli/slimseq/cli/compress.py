@@ -12,7 +12,7 @@ from rich.table import Table
 from slimseq.cli.applying import find_variant
 from slimseq.cli.arguments import TechniqueOptions, WorkersOption, command_line
 from slimseq.compression.compress.compress_options import CompressOptions
-from slimseq.compression.compress.source import import_source, open_original, stored_name
+from slimseq.compression.compress.start.source import import_source, open_original, stored_name
 from slimseq.compression.context import Context
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.importing.importing import ImportOptions

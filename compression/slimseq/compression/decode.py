@@ -1,7 +1,7 @@
 """`decode`: sets the search with which a variant is served. The weights stay the same.
 
-Which search a model needs is measured on dev data by `slimseq.compression.compress.decoding_search`; this technique
-only writes what was found, so that a recipe repeats it. It has no verb. In a recipe:
+Which search a model needs is measured on dev data by `slimseq.compression.compress.decoding.decoding_search`; this
+technique only writes what was found, so that a recipe repeats it. It has no verb. In a recipe:
 
     - decode: {num_beams: 2, early_stopping: true}
 """

@@ -5,9 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, kinds_of, largest_layers
 from slimseq.compression.compress.run_folder import FINDINGS
 from slimseq.compression.compress.shape_finder import Shape
+from slimseq.compression.compress.structures.costs import (
+    Cost,
+    CostTable,
+    LayerCosts,
+    SizeCosts,
+    kinds_of,
+    largest_layers,
+)
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

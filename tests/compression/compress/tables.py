@@ -2,8 +2,8 @@
 
 import random
 
-from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts
-from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartLoss
+from slimseq.compression.compress.structures.costs import Cost, CostTable, LayerCosts, SizeCosts
+from slimseq.compression.compress.structures.loss_table import LayerLoss, LossTable, PartLoss
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.compression.prune.model_parts import PartKind
 

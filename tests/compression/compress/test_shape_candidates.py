@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
+
 from slimseq.compression.compress.shape_candidates import (
     ShapeCandidates,
     decided_steps,
     least_of_each_target,
     steps_in_all,
+    target_between,
 )
 from slimseq.compression.compress.shape_finder import Shape
 from slimseq.compression.compress.staged_training import DECAY_FRACTION, MIN_STEPS, Stage
@@ -97,3 +100,22 @@ def test_a_time_too_short_for_one_training_makes_none() -> None:
 
 def test_trainings_share_the_time_where_it_is_enough_for_all() -> None:
     assert decided_steps(Stage(steps=100, seconds=10, dev_loss=1.0), 400, 4) == 1100
+
+
+def test_the_next_speed_is_halfway_between_the_fastest_that_keeps_the_bar_and_the_slowest_that_misses_it() -> None:
+    keeps_bar = {1.21: True, 1.44: False, 1.8: False}
+
+    assert target_between(keeps_bar) == pytest.approx(math.sqrt(1.21 * 1.44), abs=1e-3)
+
+
+def test_where_the_slowest_speed_misses_the_bar_the_next_one_is_nearer_to_the_whole_model() -> None:
+    assert target_between({1.21: False}) == pytest.approx(1.1)
+
+
+def test_a_slower_speed_that_missed_the_bar_does_not_count_when_a_faster_one_keeps_it() -> None:
+    assert target_between({1.1: False, 1.21: True, 1.44: False}) == pytest.approx(1.32)
+
+
+@pytest.mark.parametrize("keeps_bar", [{}, {1.2: True}, {1.2: True, 1.22: False}])
+def test_no_speed_is_next_where_none_misses_the_bar_or_the_two_are_too_near(keeps_bar: dict[float, bool]) -> None:
+    assert target_between(keeps_bar) is None

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from slimseq.compression.train.data.batches import one_pass
+from slimseq.compression.train.forward import autocast, logits_of
 from slimseq.compression.train.loss import Objective, distillation_loss, label_smoothed_cross_entropy
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.training_options import TrainingOptions
@@ -54,3 +55,20 @@ def test_the_total_is_the_weighted_sum_of_the_parts(tmp_path: Path, family: Fami
     assert parts.keys() == {"labels", "teacher"}
     total = 0.75 * parts["labels"] + 0.25 * parts["teacher"]
     assert float(loss.total.detach()) == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_logits_in_bf16_give_a_loss_that_is_computed_in_fp32(tmp_path: Path, family: Family) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    student = tiny_model(family, tokenizer, seed=1)
+    teacher = tiny_model(family, tokenizer, seed=2)
+    options = TrainingOptions(bounds=Bounds(max_steps=1), precision="bf16", label_smoothing=0.0, alpha=0.5)
+    batch = next(one_pass(tiny_set(tokenizer), 400, pad_id=0))
+    with torch.no_grad(), autocast("cpu", "bf16"):
+        logits, teacher_logits = logits_of(student, batch), logits_of(teacher, batch)
+    expected = distillation_loss(logits, teacher_logits, batch.labels)
+
+    loss = Objective(student, teacher, options, "cpu").loss(batch)
+
+    # A product in bf16 has eight bits: it would be wrong in the third digit.
+    assert float(loss.parts["teacher"]) == pytest.approx(float(expected), rel=1e-6)

@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
-from slimseq.compression.compress.checks import check_room
-from slimseq.compression.compress.command_record import COMMAND, check_same_command, command_record
 from slimseq.compression.compress.compress_options import CompressOptions
-from slimseq.compression.compress.decoding_search import DecodingChoice, find_decoding
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, find_decoding
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
-from slimseq.compression.compress.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
 from slimseq.compression.compress.shape_finder import TARGETS, shape_names
+from slimseq.compression.compress.start.checks import check_room
+from slimseq.compression.compress.start.command_record import COMMAND, check_same_command, command_record
+from slimseq.compression.compress.start.run_data import RunData, read_data, write_examples
+from slimseq.compression.compress.start.unlabelled import LABELLED, label_with_original
 from slimseq.compression.compress.start_checks import check_names, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
-from slimseq.compression.compress.unlabelled import LABELLED, label_with_original
 from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadData, BadParameters, BadRecipe, GateFailed
 from slimseq.evaluation.choice import halves

@@ -11,12 +11,12 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.build.build import build
 from slimseq.compression.build.recipe import read_recipe
 from slimseq.compression.compress.candidate import Candidate, FrontPoint, served_bytes
+from slimseq.compression.compress.figures.front_chart import front_chart
+from slimseq.compression.compress.figures.structure_chart import structure_chart
 from slimseq.compression.compress.front import Front
-from slimseq.compression.compress.front_chart import front_chart
 from slimseq.compression.compress.measuring import dev_outputs
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.structure_chart import structure_chart
-from slimseq.compression.compress.structures import StructureRow
+from slimseq.compression.compress.structures.structure_rows import StructureRow
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.measure_speed import record_speeds
 from slimseq.evaluation.dataset_files import DatasetSample

@@ -14,8 +14,8 @@ from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate, served_bytes
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.measuring import Judge, dev_outputs
-from slimseq.compression.compress.run_data import RunData
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.start.run_data import RunData
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters

@@ -3,7 +3,8 @@
 At each of a few target speeds, the search proposes shapes whose layers may differ, and the best uniform cut. The
 proposals of a target are ranked by their true divergence from the original. The best one and the uniform cut are then
 trained for the same number of steps. The one with the higher loss on dev data stops. The other one goes on for its
-share of the time that is left.
+share of the time that is left. The first that misses the bar ends this. What is left of the time then goes to shapes
+between the fastest speed that keeps the bar and the slowest one that misses it.
 """
 
 import math
@@ -13,10 +14,9 @@ from functools import partial
 from typing import Any
 
 from slimseq.compression.compress.candidate import Candidate
-from slimseq.compression.compress.checks import has_memory_to_train
-from slimseq.compression.compress.decoding_search import DecodingChoice
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.shape_finder import Shape, ShapeFinder, calibration_pairs
+from slimseq.compression.compress.shape_finder import TARGETS_BETWEEN, Shape, ShapeFinder, calibration_pairs
 from slimseq.compression.compress.staged_training import (
     DECAY_FRACTION,
     MIN_STEPS,
@@ -26,7 +26,8 @@ from slimseq.compression.compress.staged_training import (
     train_first_stage,
     training_options,
 )
-from slimseq.compression.compress.structures import StructureRow, structure_rows
+from slimseq.compression.compress.start.checks import has_memory_to_train
+from slimseq.compression.compress.structures.structure_rows import StructureRow, structure_rows
 from slimseq.compression.compress.time_plan import SHORT_TRAINING_SHARE
 from slimseq.models_store.measurements import Performance
 
@@ -36,8 +37,8 @@ TRIAL_STEPS = 10
 MIN_FIRST_STAGE_STEPS = 40
 # How cut models are quantized.
 SCHEME = "int8-dynamic"
-# A shape that misses the bar by more than this after its training ends the tries: faster ones would miss it by more.
-HOPELESS_DEFICIT = 0.03
+# A speed between two others is tried if it is at least this many times as fast as the slower one.
+SMALLEST_STEP = 1.02
 
 
 @dataclass(frozen=True)
@@ -87,25 +88,25 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     finder = ShapeFinder(run, decoding)
-    shapes = [Shape.from_record(record) for record in run.folder.find_or_make("shapes", finder.find_shapes)]
+    shapes = finder.find_shapes()
     for shape in shapes:
         title = shape.title(run.options.aim)
         run.context.say(f"{shape.name}: {title}, {shape.divergence:.3f} nats a token from the original before training")
     structures = structure_rows(finder.whole(), finder.losses(), finder.costs())
     finder.close()
     winners = _best_of_each_target(run, shapes)
-    found = _finish(run, winners, decoding.settings)
+    finished = _finish(run, winners, decoding.settings)
+    finished += _finish_between(run, finder, finished, decoding.settings)
     whole_seconds = finder.costs().predict(finder.whole()).seconds
-    made = {candidate.name for candidate in found}
-    if winners and not found:
+    if winners and not finished:
         remarks = ["There was too little time to train any shape; more may make faster variants."]
     else:
         remarks = _remarks(shapes, winners)
     return ShapeCandidates(
-        candidates=found,
+        candidates=[each.candidate for each in finished],
         remarks=remarks,
         structures=structures,
-        predicted={shape.name: whole_seconds / shape.seconds for shape, _ in winners if shape.name in made},
+        predicted={each.shape.name: whole_seconds / each.shape.seconds for each in finished},
         whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),
     )
 
@@ -139,33 +140,99 @@ def least_of_each_target(shapes: Sequence[Shape], values: Mapping[str, float]) -
     ]
 
 
-def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], decoding: Mapping[str, Any]) -> list[Candidate]:
+@dataclass(frozen=True)
+class FinishedShape:
+    """A shape after its whole training."""
+
+    shape: Shape
+    candidate: Candidate
+    keeps_bar: bool
+    """Whether it keeps the bar on the choosing half, by the estimate alone."""
+
+
+def _finish(run: Run, winners: Sequence[tuple[Shape, Stage]], settings: Mapping[str, Any]) -> list[FinishedShape]:
     """Trains the winners to their end, the slowest target first, each for an equal part of the time that is left.
 
     Where the time is too short for all of them, those of the slowest targets are trained. A target whose shape misses
-    the bar by far ends the tries, since faster shapes would miss it by more.
+    the bar ends the tries, since faster shapes would miss it by more.
     """
-    found: list[Candidate] = []
+    finished: list[FinishedShape] = []
     for index, (shape, stage) in enumerate(winners):
-        steps = run.folder.find_or_make(
-            f"steps of {shape.name}", partial(decided_steps, stage, run.plan.for_training, len(winners) - index)
-        )
-        if not steps:
+        last = _train_to_the_end(run, shape, stage, len(winners) - index, settings)
+        if last is None:
             break
-        step = {**_step(run, shape), "max_steps": steps}
-        if not finish_in_time(run, shape.name, step, steps, stage):
-            run.context.say(f"{shape.name}: its training became too slow to end in time, and was given up")
+        finished.append(last)
+        if not last.keeps_bar:
             break
-        following = [{"quantize": {"scheme": SCHEME}}]
-        if decoding:
-            following.append({"decode": dict(decoding)})
-        candidate = Candidate(shape.name, shape.title(run.options.aim), ({"prune": step}, *following))
-        run.make(candidate)
-        found.append(candidate)
-        kept, _ = run.measure_and_announce(candidate)
-        if run.options.keep - kept > HOPELESS_DEFICIT:
+    return finished
+
+
+def _finish_between(
+    run: Run, finder: ShapeFinder, finished: Sequence[FinishedShape], settings: Mapping[str, Any]
+) -> list[FinishedShape]:
+    """Trains shapes between the fastest one that keeps the bar and the slowest one that misses it, while there is time.
+
+    Each has more time than those before it, since fewer share what is left.
+    """
+    between: list[FinishedShape] = []
+    for number in range(TARGETS_BETWEEN):
+        target = target_between({each.shape.target: each.keeps_bar for each in (*finished, *between)})
+        if target is None:
             break
-    return found
+        shape = finder.find_shape_between(target, number)
+        finder.close()
+        if shape is None:
+            break
+        stage = train_first_stage(run, shape.name, _step(run, shape), TRIAL_STEPS)
+        last = _train_to_the_end(run, shape, stage, TARGETS_BETWEEN - number, settings)
+        if last is None:
+            break
+        between.append(last)
+    return between
+
+
+def target_between(keeps_bar: Mapping[float, bool]) -> float | None:
+    """Returns the speed to try next; None where no speed misses the bar, or where the two are too near to each other.
+
+    Args:
+        keeps_bar: whether the shape of each speed keeps the bar. The whole model, of the speed 1, does.
+    """
+    fastest = max((target for target, keeps in keeps_bar.items() if keeps), default=1.0)
+    slower = min((target for target, keeps in keeps_bar.items() if not keeps and target > fastest), default=None)
+    if slower is None:
+        return None
+    between = round(math.sqrt(fastest * slower), 3)
+    return between if between >= SMALLEST_STEP * fastest else None
+
+
+def _train_to_the_end(
+    run: Run, shape: Shape, stage: Stage, trainings: int, settings: Mapping[str, Any]
+) -> FinishedShape | None:
+    """Trains a shape, and makes its candidate; returns None if there is too little time for it.
+
+    Args:
+        run: the run.
+        shape: the shape.
+        stage: what is known from its first stage.
+        trainings: the number of trainings that share the time that is left, this one included.
+        settings: of the search, for the candidate.
+    """
+    steps = run.folder.find_or_make(
+        f"steps of {shape.name}", partial(decided_steps, stage, run.plan.for_training, trainings)
+    )
+    if not steps:
+        return None
+    step = {**_step(run, shape), "max_steps": steps}
+    if not finish_in_time(run, shape.name, step, steps, stage):
+        run.context.say(f"{shape.name}: its training became too slow to end in time, and was given up")
+        return None
+    following: list[dict[str, Any]] = [{"quantize": {"scheme": SCHEME}}]
+    if settings:
+        following.append({"decode": dict(settings)})
+    candidate = Candidate(shape.name, shape.title(run.options.aim), ({"prune": step}, *following))
+    run.make(candidate)
+    kept, _ = run.measure_and_announce(candidate)
+    return FinishedShape(shape, candidate, keeps_bar=kept >= run.options.keep)
 
 
 def decided_steps(stage: Stage, seconds: float, trainings: int) -> int:

@@ -4,22 +4,22 @@ The proposals of the search are ranked by their true divergence from the origina
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
-from slimseq.compression.compress.cost_measurement import measure_costs
-from slimseq.compression.compress.costs import CostTable
-from slimseq.compression.compress.decoding_search import DecodingChoice
-from slimseq.compression.compress.loss_table import LossTable
-from slimseq.compression.compress.losses import divergence, measure_losses
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.shape_search import largest_target, search
+from slimseq.compression.compress.structures.cost_measurement import measure_costs
+from slimseq.compression.compress.structures.costs import CostTable
+from slimseq.compression.compress.structures.loss_table import LossTable
+from slimseq.compression.compress.structures.losses import divergence, measure_losses
+from slimseq.compression.compress.structures.shape_search import largest_target, search
+from slimseq.compression.compress.structures.timed_model import Workload
 from slimseq.compression.compress.time_plan import COSTS_SHARE, LOSSES_SHARE, RANKING_SHARE
-from slimseq.compression.compress.timed_model import Workload
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.choose_parts import choose_parts
 from slimseq.compression.prune.cut_to_plan import cut_to_plan
@@ -32,6 +32,8 @@ from slimseq.evaluation.choice import Aim
 # Number of speeds (or sizes) to search shapes for. They are spaced evenly by their ratio, between the whole model in
 # int8 and the smallest shape.
 TARGETS = 4
+# Number of speeds between these that the time at the end goes to.
+TARGETS_BETWEEN = 2
 # Texts that say which tokens a smaller vocabulary has, for the measurement of its cost.
 VOCABULARY_TEXTS = 5000
 # A vocabulary is cut to the tokens that the training data uses where at most this share of the tokens stays.
@@ -177,13 +179,35 @@ class ShapeFinder:
 
         return LossTable.from_record(run.folder.find_or_make("losses", measure))
 
-    def find_shapes(self) -> list[dict[str, Any]]:
-        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut.
+    def find_shapes(self) -> list[Shape]:
+        """Returns the shapes to train: of each target the one with the least divergence, and the uniform cut."""
+
+        def find() -> list[dict[str, Any]]:
+            return [shape.record() for shape in self._shapes_at(self.targets(), first_index=0)]
+
+        return [Shape.from_record(record) for record in self._run.folder.find_or_make("shapes", find)]
+
+    def find_shape_between(self, target: float, number: int) -> Shape | None:
+        """Returns the shape with the least divergence at a target between others; None if no shape reaches it.
+
+        Args:
+            target: how many times as fast (or as small) as the whole model in int8.
+            number: how many such targets there were before this one.
+        """
+
+        def find() -> list[dict[str, Any]]:
+            shapes = self._shapes_at([target], first_index=TARGETS + number)
+            return [shape.record() for shape in sorted(shapes, key=lambda shape: shape.divergence)]
+
+        records = self._run.folder.find_or_make(f"shapes between, {number}", find)
+        return Shape.from_record(records[0]) if records else None
+
+    def _shapes_at(self, targets: Sequence[float], first_index: int) -> list[Shape]:
+        """Returns the best shape and the uniform cut at each target.
 
         Where time is short, the estimate of the search takes the place of the measured divergence.
         """
-        run, aim = self._run, self._run.options.aim
-        targets, tokens = self.targets(), self.used_tokens()
+        run, aim, tokens = self._run, self._run.options.aim, self.used_tokens()
         found = search(self.whole(), self.losses(), self.costs(), targets, aim, RANKED_SHAPES, tokens)
         deadline = time.monotonic() + run.plan.part(RANKING_SHARE)
         divergences: list[float] = []
@@ -191,7 +215,7 @@ class ShapeFinder:
             is_late = time.monotonic() > deadline
             divergences.append(each.loss if is_late else self._divergence(each.plan))
         shapes = []
-        for target, is_uniform in product(targets, (False, True)):
+        for (index, target), is_uniform in product(enumerate(targets, first_index), (False, True)):
             proposals = [
                 (measured, each)
                 for measured, each in zip(divergences, found, strict=True)
@@ -200,9 +224,9 @@ class ShapeFinder:
             if not proposals:
                 continue
             measured, best = min(proposals, key=lambda proposal: proposal[0])
-            name = shape_name(run, targets.index(target), is_uniform)
+            name = shape_name(run, index, is_uniform)
             shapes.append(Shape(name, best.plan, target, is_uniform, best.predicted.seconds, measured))
-        return [shape.record() for shape in shapes]
+        return shapes
 
     def _divergence(self, plan: LayerPlan) -> float:
         run, model = self._run, self.parent.model
@@ -218,7 +242,8 @@ def shape_name(run: Run, index: int, is_uniform: bool) -> str:
 
 def shape_names(run: Run) -> list[str]:
     """Returns the names of all candidates that a run may make of shapes."""
-    return [shape_name(run, index, is_uniform) for index in range(TARGETS) for is_uniform in (False, True)]
+    count = TARGETS + TARGETS_BETWEEN
+    return [shape_name(run, index, is_uniform) for index in range(count) for is_uniform in (False, True)]
 
 
 def calibration_pairs(run: Run) -> int:

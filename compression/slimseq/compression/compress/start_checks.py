@@ -9,7 +9,7 @@ from slimseq.compression.artifacts.publish import check_name
 from slimseq.compression.build.check_data import check_data
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate
-from slimseq.compression.compress.decoding_rows import rows_to_try
+from slimseq.compression.compress.decoding.decoding_rows import rows_to_try
 from slimseq.compression.compress.run import Run
 
 

@@ -6,7 +6,7 @@ whose removal costs least, and updates what remains: of two equal heads, one is 
 is worth what both were (Frantar & Alistarh 2022, https://arxiv.org/abs/2208.11580; for whole structures Kurtic et al.
 2023, ZipLM, https://arxiv.org/abs/2302.04089, algorithm 1).
 
-`choose_parts` applies this to a model. `compress.losses` makes losses of the errors.
+`choose_parts` applies this to a model. `compress.structures.losses` makes losses of the errors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -88,16 +88,20 @@ class Objective:
     def loss(self, batch: Batch) -> Loss:
         """Returns the loss of one batch, which is on the model's device."""
         options = self._options
+        teacher_logits = None
         with autocast(self._device, options.precision):
-            # Both losses compute in fp32, so the logits are converted once, here.
-            logits = logits_of(self._model, batch).float()
-            parts = {"labels": label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)}
-            weights = {"labels": 1.0}
+            logits = logits_of(self._model, batch)
             if self._teacher is not None:
                 with torch.no_grad():
                     teacher_logits = logits_of(self._teacher, batch)
-                parts["teacher"] = distillation_loss(logits, teacher_logits, batch.labels, options.temperature)
-                weights = {"labels": 1 - options.alpha, "teacher": options.alpha}
+        # The losses stand outside of autocast, which would round their products to bf16. They compute in fp32. The
+        # logits are converted once, here.
+        logits = logits.float()
+        parts = {"labels": label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)}
+        weights = {"labels": 1.0}
+        if teacher_logits is not None:
+            parts["teacher"] = distillation_loss(logits, teacher_logits, batch.labels, options.temperature)
+            weights = {"labels": 1 - options.alpha, "teacher": options.alpha}
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Loss(total, {name: part.detach() for name, part in parts.items()})
 

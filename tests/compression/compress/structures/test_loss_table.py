@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartLoss, levels_of
+from slimseq.compression.compress.structures.loss_table import LayerLoss, LossTable, PartLoss, levels_of
 from slimseq.compression.errors import BadParameters
 
 PART = PartLoss("decoder", 1, "cross_heads", (4, 2, 1), (0.0, 0.1, 0.5), (0.0, 0.2, 0.8))

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from slimseq.compression.compress.decoding_rows import DecodingRow, rows_to_try
-from slimseq.compression.compress.decoding_trial import Trial
+from slimseq.compression.compress.decoding.decoding_rows import DecodingRow, rows_to_try
+from slimseq.compression.compress.decoding.decoding_trial import Trial
 from slimseq.compression.compress.measuring import Judge
 from slimseq.compression.context import Context
 from slimseq.evaluation.agreement import SIMILARITY_METRIC

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slimseq.compression.artifacts.parent import Parent
-from slimseq.compression.compress.cost_bench import CostBench, Relative
-from slimseq.compression.compress.costs import (
+from slimseq.compression.compress.structures.cost_bench import CostBench, Relative
+from slimseq.compression.compress.structures.costs import (
     PART_NAMES,
     Cost,
     CostTable,
@@ -20,8 +20,8 @@ from slimseq.compression.compress.costs import (
     kinds_of,
     largest_layers,
 )
-from slimseq.compression.compress.timed_model import Workload
-from slimseq.compression.compress.weight_costs import WeightCosts
+from slimseq.compression.compress.structures.timed_model import Workload
+from slimseq.compression.compress.structures.weight_costs import WeightCosts
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan

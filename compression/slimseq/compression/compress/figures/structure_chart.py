@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from slimseq.compression.compress.costs import PART_NAMES
-from slimseq.compression.compress.structures import VOCABULARY, StructurePart, StructureRow
-from slimseq.compression.compress.svg import COLOURS, document, text
+from slimseq.compression.compress.figures.svg import COLOURS, document, text
+from slimseq.compression.compress.structures.costs import PART_NAMES
+from slimseq.compression.compress.structures.structure_rows import VOCABULARY, StructurePart, StructureRow
 
 WIDTH = 920.0
 # Places in pixels: the names of rows, the first column, and the last column, which says what a whole layer is worth.

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from slimseq.compression.compress.costs import PARTS, CostTable
-from slimseq.compression.compress.loss_table import LossTable
-from slimseq.compression.compress.shape_search import (
+from slimseq.compression.compress.structures.costs import PARTS, CostTable
+from slimseq.compression.compress.structures.loss_table import LossTable
+from slimseq.compression.compress.structures.shape_search import (
     ShapeCandidate,
     estimated_loss,
     is_uniform,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from slimseq.compression.compress.costs import PART_NAMES, CostTable, SizeCosts, kinds_of
-from slimseq.compression.compress.loss_table import LossTable
+from slimseq.compression.compress.structures.costs import PART_NAMES, CostTable, SizeCosts, kinds_of
+from slimseq.compression.compress.structures.loss_table import LossTable
 from slimseq.compression.prune.layer_plan import LayerPlan
 
 VOCABULARY = "vocabulary"

@@ -11,9 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from slimseq.compression.artifacts.parent import Parent
-from slimseq.compression.compress.costs import Cost, CostTable, kinds_of
-from slimseq.compression.compress.loss_table import levels_of
-from slimseq.compression.compress.timed_model import Int8Files, Workload, cut_for_timing, int8_files
+from slimseq.compression.compress.structures.costs import Cost, CostTable, kinds_of
+from slimseq.compression.compress.structures.loss_table import levels_of
+from slimseq.compression.compress.structures.timed_model import (
+    Int8Files,
+    Workload,
+    cut_for_timing,
+    int8_files,
+)
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer, whole_plan

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slimseq.compression.compress.measuring import generate_texts, seconds_of_a_pair
-from slimseq.compression.compress.run_data import MIN_TRAINING_PAIRS, write_examples
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.start.run_data import MIN_TRAINING_PAIRS, write_examples
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData

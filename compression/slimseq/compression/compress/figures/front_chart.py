@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from slimseq.compression.compress.candidate import FrontPoint
-from slimseq.compression.compress.svg import (
+from slimseq.compression.compress.figures.svg import (
     Scale,
     document,
     line,

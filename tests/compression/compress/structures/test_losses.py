@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from slimseq.compression.compress.losses import divergence, measure_losses
+from slimseq.compression.compress.structures.losses import divergence, measure_losses
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.choose_parts import choose_parts

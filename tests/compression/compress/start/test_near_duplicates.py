@@ -1,6 +1,6 @@
 """Texts that are nearly the same as others are found; texts of one topic are not."""
 
-from slimseq.compression.compress.near_duplicates import near_duplicates
+from slimseq.compression.compress.start.near_duplicates import near_duplicates
 
 
 def test_a_text_with_other_numbers_case_and_punctuation_is_a_near_duplicate() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts
-from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartLoss
-from slimseq.compression.compress.structures import StructureStep, structure_rows
+from slimseq.compression.compress.structures.costs import Cost, CostTable, LayerCosts, SizeCosts
+from slimseq.compression.compress.structures.loss_table import LayerLoss, LossTable, PartLoss
+from slimseq.compression.compress.structures.structure_rows import StructureStep, structure_rows
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 
 WHOLE = LayerPlan((PlannedLayer(0, None, None, 8), PlannedLayer(1, None, None, 8)), (PlannedLayer(0, None, None, 8),))

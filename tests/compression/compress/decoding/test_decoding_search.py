@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from slimseq.compression.compress.decoding_rows import OWN, DecodingRow, rows_to_try
-from slimseq.compression.compress.decoding_search import DecodingChoice, choose_decoding, find_decoding
-from slimseq.compression.compress.decoding_trial import Trial
+from slimseq.compression.compress.decoding.decoding_rows import OWN, DecodingRow, rows_to_try
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, choose_decoding, find_decoding
+from slimseq.compression.compress.decoding.decoding_trial import Trial
 from slimseq.compression.compress.measuring import Judge
 from slimseq.compression.context import Context
 from slimseq.compression.decode import DecodeOptions

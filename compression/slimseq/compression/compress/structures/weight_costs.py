@@ -7,7 +7,7 @@ multiplies each weight about equally often.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slimseq.compression.compress.costs import Cost, kinds_of, largest_layers
+from slimseq.compression.compress.structures.costs import Cost, kinds_of, largest_layers
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.layer_plan import whole_plan
 from slimseq.compression.prune.model_parts import PartKind

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.compress.run_data import RunData, read_data
+from slimseq.compression.compress.start.run_data import RunData, read_data
 from slimseq.compression.errors import BadData
 from slimseq.models_store.manifest import Task
 from tests.compression.compress.pairs import pairs, written_pairs

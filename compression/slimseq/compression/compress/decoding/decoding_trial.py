@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from slimseq.compression.compress.decoding_rows import OWN, DecodingRow
+from slimseq.compression.compress.decoding.decoding_rows import OWN, DecodingRow
 from slimseq.compression.compress.measuring import Judge
 from slimseq.evaluation.bootstrap import PERCENTILES, retention_resamples
 from slimseq.evaluation.dataset_files import Example

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimseq.compression.compress.near_duplicates import near_duplicates
+from slimseq.compression.compress.start.near_duplicates import near_duplicates
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
 from slimseq.compression.held_out import MIN_PAIRS, check_held_out, check_not_trained_on, hashes_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slimseq.compression.compress.loss_table import LayerLoss, LossTable, PartLoss, levels_of
+from slimseq.compression.compress.structures.loss_table import LayerLoss, LossTable, PartLoss, levels_of
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from slimseq.compression.compress.costs import Cost, CostTable, LayerCosts, SizeCosts, largest_layers
+from slimseq.compression.compress.structures.costs import (
+    Cost,
+    CostTable,
+    LayerCosts,
+    SizeCosts,
+    largest_layers,
+)
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer
 from slimseq.compression.prune.model_parts import PartKind

@@ -7,10 +7,15 @@ from dataclasses import replace
 import pytest
 
 from slimseq.compression.compress.candidate import FrontPoint
-from slimseq.compression.compress.front_chart import front_chart
-from slimseq.compression.compress.structure_chart import structure_chart
-from slimseq.compression.compress.structures import StructurePart, StructureRow, StructureStep, structure_rows
-from slimseq.compression.compress.svg import Scale, round_logarithmic_ticks, round_ticks
+from slimseq.compression.compress.figures.front_chart import front_chart
+from slimseq.compression.compress.figures.structure_chart import structure_chart
+from slimseq.compression.compress.figures.svg import Scale, round_logarithmic_ticks, round_ticks
+from slimseq.compression.compress.structures.structure_rows import (
+    StructurePart,
+    StructureRow,
+    StructureStep,
+    structure_rows,
+)
 from slimseq.compression.prune.model_parts import PartKind
 from tests.compression.compress.tables import random_costs, random_losses, whole_model
 

@@ -18,8 +18,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.compression.compress.costs import Cost, CostTable, kinds_of, largest_layers
-from slimseq.compression.compress.loss_table import LossTable
+from slimseq.compression.compress.structures.costs import Cost, CostTable, kinds_of, largest_layers
+from slimseq.compression.compress.structures.loss_table import LossTable
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import STACKS, LayerPlan, PlannedLayer
 from slimseq.compression.prune.model_parts import PartKind

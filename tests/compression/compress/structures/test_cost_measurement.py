@@ -9,11 +9,15 @@ import pytest
 
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.compression.compress import cost_bench, cost_measurement
-from slimseq.compression.compress.cost_bench import CheckedPrediction, check_predictions, random_plans
-from slimseq.compression.compress.cost_measurement import cuts_of, measure_costs
-from slimseq.compression.compress.costs import Cost
-from slimseq.compression.compress.timed_model import Workload, cut_for_timing
+from slimseq.compression.compress.structures import cost_bench, cost_measurement
+from slimseq.compression.compress.structures.cost_bench import (
+    CheckedPrediction,
+    check_predictions,
+    random_plans,
+)
+from slimseq.compression.compress.structures.cost_measurement import cuts_of, measure_costs
+from slimseq.compression.compress.structures.costs import Cost
+from slimseq.compression.compress.structures.timed_model import Workload, cut_for_timing
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.layer_plan import LayerPlan, PlannedLayer, check_plan, whole_plan

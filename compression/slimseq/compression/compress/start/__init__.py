@@ -1,0 +1,1 @@
+"""What a run begins with: the source, the data and the checks."""
