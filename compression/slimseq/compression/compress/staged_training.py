@@ -25,7 +25,7 @@ DECAY_FRACTION = 0.3
 TOKENS_PER_BATCH = 2600
 # Learning rate for a width of 256. It falls with the root of the width. Measured on the embedded translator to
 # Portuguese, by the loss on 600 held-out pairs. A mild cut (loss .495 before the training): .00005, .00015 and .0005
-# lead to .465, .461 and .519 in 80 steps, and .00015 and .0003 to .419 and .429 in 400 steps. A stronger cut (loss .996)
+# lead to .465, .461 and .519 in 80 steps, and .00015 and .0003 to .419 and .429 in 400 steps. A stronger cut (.996)
 # wants more: .00015 and .0003 lead to .677 and .654 in 200 steps. This value is between.
 LEARNING_RATE, LEARNING_RATE_WIDTH = 2e-4, 256
 # The fewest steps of a training: with fewer, the warm-up would depend on their number.
