@@ -28,17 +28,22 @@ def read_data(
 ) -> Material:
     """Reads a job's data, with outputs of a teacher as targets if the options ask for them."""
     is_trained = not training.bounds.is_over_at_once
-    with job.context.working(f"Reading {job.files.names}"):
-        material = read_material(
-            job.context,
-            job.task,
-            job.files,
-            parent.tokenizer,
-            parent.manifest.generation.prefix,
-            parent.limits,
-            calibration_samples,
-            is_read_whole=is_trained or is_read_whole,
-        )
+    is_read_whole = is_read_whole or is_trained
+    known = {} if job.material is None else job.material
+    name = f"{parent.manifest.digest} {job.files} {calibration_samples} {is_read_whole} {job.context.seed}"
+    material = known.get(name)
+    if material is None:
+        with job.context.working(f"Reading {job.files.names}"):
+            material = known[name] = read_material(
+                job.context,
+                job.task,
+                job.files,
+                parent.tokenizer,
+                parent.manifest.generation.prefix,
+                parent.limits,
+                calibration_samples,
+                is_read_whole=is_read_whole,
+            )
     if not is_trained:
         return material
     if not parent.manifest.generation.language_tokens:

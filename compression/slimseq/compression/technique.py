@@ -20,7 +20,7 @@ from slimseq.models_store.errors import SlimseqError
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.context import Context
-    from slimseq.compression.train.data.training_data import DataFiles
+    from slimseq.compression.train.data.training_data import DataFiles, Material
     from slimseq.models_store.manifest import Step, Task
 
 # The module of each technique, in the order of a day's work.
@@ -54,6 +54,9 @@ class Job:
     pause_at: int | None = None
     """Number of steps after which a training pauses: `TrainingPaused` is raised, and nothing is published. The same job
     with a later pause or none goes on from the checkpoint."""
+    material: "dict[str, Material] | None" = None
+    """What jobs of one process have read, by the name of the data. A job of the same original and data reads nothing
+    again. None to keep nothing."""
 
 
 def never(_step: "Step", _settings: Mapping[str, Any]) -> bool:

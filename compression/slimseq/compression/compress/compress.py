@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.decoding.decoding_rows import DecodingRow
 from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, find_decoding
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
@@ -105,13 +106,16 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
                 run_folder.discard(LABELLED)
             raise
         decoding = _find_decoding(run, candidates[0])
-        faster = _with_decoding(candidates, decoding)
-        for candidate in faster:
-            run.make(candidate)
-            run.measure_and_announce(candidate)
-        candidates += faster
+        chosen = [decoding.chosen] if decoding.settings else []
+        faster_row = decoding.faster_row(options.keep)
+        even_faster = [faster_row] if faster_row is not None else []
+        faster = [each for row in (*chosen, *even_faster) for each in _with_decoding(candidates, row)]
+        _make_and_measure(run, faster)
         shapes = find_shape_candidates(run, decoding)
-        candidates += shapes.candidates
+        # A shape that keeps the bar may keep it with an even faster search, as int8 does.
+        faster_shapes = [each for row in even_faster for each in _with_decoding(shapes.keeping, row)]
+        _make_and_measure(run, faster_shapes)
+        candidates += [*faster, *shapes.candidates, *faster_shapes]
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
         tested = publish_front(run, candidates, choice, remarks, shapes.structures)
@@ -257,15 +261,19 @@ def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
     return DecodingChoice.from_record(record)
 
 
-def _with_decoding(candidates: Sequence[Candidate], decoding: DecodingChoice) -> list[Candidate]:
-    """Returns the candidates with the search settings that were found; none if the original has them already."""
-    if not decoding.settings:
-        return []
+def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
+    for candidate in candidates:
+        run.make(candidate)
+        run.measure_and_announce(candidate)
+
+
+def _with_decoding(candidates: Sequence[Candidate], row: DecodingRow) -> list[Candidate]:
+    """Returns the candidates with the search settings of a row, in place of any that they have."""
     return [
         Candidate(
-            f"{each.name}-{decoding.name}",
-            f"{each.title}, {decoding.title}",
-            (*each.steps, {"decode": dict(decoding.settings)}),
+            f"{each.name}-{row.name}",
+            f"{each.title}, {row.title}",
+            (*(step for step in each.steps if "decode" not in step), {"decode": dict(row.settings)}),
         )
         for each in candidates
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -26,6 +26,9 @@ from slimseq.evaluation.metrics import MetricStatistics
 from slimseq.inference.models.configuration import read_config
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.store import Store
+
+if TYPE_CHECKING:
+    from slimseq.compression.train.data.training_data import Material
 
 # Folder of the build, below the run's folder, which is the folder of its data.
 BUILD = "build"
@@ -53,6 +56,8 @@ class Run:
     """Beginning of the candidates' names; may be empty."""
     _scored: dict[str, MetricStatistics] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Scores on all dev pairs by a variant's digest and search: a command that scores may take minutes."""
+    material: "dict[str, Material]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The data of trainings, which is read once for all of them."""
 
     @property
     def choosing(self) -> tuple[Example, ...]:

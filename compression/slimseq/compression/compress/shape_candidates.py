@@ -47,6 +47,8 @@ class ShapeCandidates:
 
     candidates: list[Candidate]
     remarks: list[str]
+    keeping: list[Candidate] = field(default_factory=list)
+    """Those that keep the bar on the choosing half."""
     structures: list[StructureRow] = field(default_factory=list)
     """What each structure of the original costs and is worth; empty if it was not measured."""
     predicted: Mapping[str, float] = field(default_factory=dict)
@@ -105,6 +107,7 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     return ShapeCandidates(
         candidates=[each.candidate for each in finished],
         remarks=remarks,
+        keeping=[each.candidate for each in finished if each.keeps_bar],
         structures=structures,
         predicted={each.shape.name: whole_seconds / each.shape.seconds for each in finished},
         whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),

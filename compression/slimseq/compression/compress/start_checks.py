@@ -38,9 +38,9 @@ def check_names(run: Run, quantized: Sequence[Candidate], shapes: Sequence[str])
     Raises:
         BadParameters: a name is no valid one, or it is taken and `--force` is not given.
     """
-    searches = [
-        f"{each.name}-{row.name}" for each in quantized for row in rows_to_try(run.original.generation) if row.settings
-    ]
+    rows = [row for row in rows_to_try(run.original.generation) if row.settings]
+    whole = (*(each.name for each in quantized), *shapes)
+    searches = [f"{name}-{row.name}" for name in whole for row in rows]
     for name in (*searches, *shapes):
         check_name(run.context, run.original.task, name)
     for candidate in quantized:

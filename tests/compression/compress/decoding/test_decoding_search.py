@@ -139,6 +139,18 @@ def test_the_own_search_stays_with_a_reason() -> None:
     assert alone.in_words == "Search: own title, the model's own; nothing is faster."
 
 
+def test_a_faster_setting_that_keeps_the_bar_alone_is_found_beside_the_chosen_one() -> None:
+    rows = [row("own", 1.0, 1.0), row("beams2", 1.2, 0.997), row("greedy", 1.5, 0.985), row("beams3", 1.1, 0.999)]
+
+    found = choose_decoding(rows, "chrf", tolerance=0.005)
+
+    assert found.name == "beams2"
+    faster = found.faster_row(keep=0.98)
+    assert faster is not None
+    assert faster.name == "greedy"
+    assert found.faster_row(keep=0.99) is None
+
+
 def test_a_record_is_read_again() -> None:
     choice = choose_decoding([row(OWN, 1.0, 1.0, 1.0), row("greedy", 3.0, None)], "chrf", 0.01)
 
