@@ -13,49 +13,61 @@ from slimseq.cli.progress import progress_on
 from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_file, tiny_store
 
+LINE_SECONDS = 0.05
+# Long enough for several lines.
+SEVERAL_LINES_SECONDS = 0.3
+
 
 def test_lines_report_the_innermost_task() -> None:
     out = io.StringIO()
     console = Console(file=out)
-    with progress_on(console, line_seconds=0.05) as outer:
+
+    with progress_on(console, line_seconds=LINE_SECONDS) as outer:
         outer.add_task("prune translation/original", total=None, status="")
         with progress_on(console) as inner:
             inner.add_task("Reading train.jsonl", total=None, status="")
-            time.sleep(0.3)
-        seen = len(out.getvalue())
-        time.sleep(0.3)
+            time.sleep(SEVERAL_LINES_SECONDS)
+        during_inner_task = out.getvalue()
+        time.sleep(SEVERAL_LINES_SECONDS)
+    after_inner_task = out.getvalue().removeprefix(during_inner_task)
 
-    assert set(re.findall(r"^[^:]+", out.getvalue()[:seen], re.MULTILINE)) == {"Reading train.jsonl"}
-    assert "prune translation/original: 0:00:0" in out.getvalue()[seen:]
+    # A line is `DESCRIPTION: TIME elapsed`.
+    descriptions = {line.split(":")[0] for line in during_inner_task.splitlines()}
+    assert descriptions == {"Reading train.jsonl"}
+    assert "prune translation/original: 0:00:0" in after_inner_task
 
 
 def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> None:
     context = tiny_store(tmp_path)
-    words = ("prune", "translation", "original", "--data", tiny_file(tmp_path), "--max-seconds", 12, "--json")
+    # Two lines, one every 5 s.
+    max_seconds = 12
+    arguments = ("prune", "translation", "original", "--data", tiny_file(tmp_path), "--max-seconds", max_seconds)
 
-    done = compression(*words, "--store", context.store.root)
+    done = compression(*arguments, "--json", "--store", context.store.root)
 
     assert done.code == 0, done.error
     assert done.json["variant"] == "pruned"
     lines = [line for line in done.error.splitlines() if line.startswith("Recovering: ")]
     assert lines, done.error
-    assert re.fullmatch(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, training loss .* tokens/s", lines[0]), (
-        lines[0]
-    )
+    line = re.compile(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, training loss .* tokens/s")
+    assert line.fullmatch(lines[0]), lines[0]
+    # Neither carriage returns nor escape sequences, which are for terminals.
     assert "\r" not in done.error
     assert "\x1b" not in done.error
 
 
 @pytest.mark.parametrize("verb", ["prune", "distill"])
-def test_a_training_of_no_steps_reads_only_what_it_needs(tmp_path: Path, verb: str) -> None:
+def test_a_training_of_no_steps_does_not_read_the_end_of_its_data(tmp_path: Path, verb: str) -> None:
     context = tiny_store(tmp_path)
-    good = json.dumps(dict(zip(("source", "target"), SENTENCES[0], strict=True)))
+    source, target = SENTENCES[0]
+    good_line = json.dumps({"source": source, "target": target})
     data = tmp_path / "long.jsonl"
-    data.write_text("\n".join([good] * 300 + ["the end of the file is broken"]) + "\n")
-    words = (verb, "translation", "original", "--data", data, "--store", context.store.root)
+    # Without a training, fewer than 300 pairs are read. A training reads all of them, and finds the last line broken.
+    data.write_text(f"{good_line}\n" * 300 + "the end of the file is broken\n")
+    arguments = (verb, "translation", "original", "--data", data, "--store", context.store.root)
 
-    untrained = compression(*words, "--max-steps", 0)
-    trained = compression(*words, "--max-steps", 1, "--name", "trained")
+    untrained = compression(*arguments, "--max-steps", 0)
+    trained = compression(*arguments, "--max-steps", 1, "--name", "trained")
 
     assert untrained.code == 0, untrained.error
     assert "Nothing was trained" in untrained.out

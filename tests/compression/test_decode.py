@@ -19,7 +19,7 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.lineage import lineage_labels
-from slimseq.models_store.manifest import Step, Task
+from slimseq.models_store.manifest import Manifest, Step, Task
 from tests.compression.prepared_store import prepared
 from tests.measured import amend
 
@@ -42,25 +42,40 @@ def former_step(**changes: Any) -> Step:
     return step.model_copy(update=changes)
 
 
-def test_only_the_search_changes(context: Context) -> None:
-    before = context.store.manifest(TASK, "original")
-    options = DecodeOptions(num_beams=2, early_stopping=True, length_penalty=0.5)
+def replace_last_step(context: Context, variant: str, step: Step) -> None:
+    """Makes the manifest of a variant say that its last step was another one, with the same parent."""
+    lineage = context.store.manifest(TASK, variant).lineage
+    step = step.model_copy(update={"parent": lineage[-1].parent})
+    amend(context.store, variant, lineage=[*lineage[:-1], step])
 
-    made = decode(context, TASK, "original", "two", options)
+
+# The options of the next two tests, and how messages describe them.
+OTHER_SEARCH = DecodeOptions(num_beams=2, early_stopping=True, length_penalty=0.5)
+OTHER_SEARCH_IN_WORDS = "Searches with 2 beams, length penalty 0.5, stops early."
+
+
+def test_only_the_search_changes(context: Context) -> None:
+    decode(context, TASK, "original", "two", OTHER_SEARCH)
+
+    original, two = context.store.folder(TASK, "original"), context.store.folder(TASK, "two")
+    assert (two / "model.safetensors").read_bytes() == (original / "model.safetensors").read_bytes()
+    original_configuration = json.loads((original / "generation_config.json").read_text())
+    configuration = json.loads((two / "generation_config.json").read_text())
+    assert configuration == original_configuration | OTHER_SEARCH.changes
+    context.store.verify(TASK, "two")
+
+
+def test_the_manifest_says_how_the_search_changed(context: Context) -> None:
+    before = context.store.manifest(TASK, "original")
+
+    made = decode(context, TASK, "original", "two", OTHER_SEARCH)
 
     manifest = made.manifest
-    assert manifest.generation == before.generation.model_copy(update=options.changes)
-    assert manifest.lineage[-1].technique == "decode"
-    assert manifest.lineage[-1].parameters == options.changes
-    assert manifest.lineage[-1].parent == before.digest
-    assert manifest.description.endswith("Searches with 2 beams, length penalty 0.5, stops early.")
-    assert list(made.chosen) == ["Searches with 2 beams, length penalty 0.5, stops early. Before: Searches greedily."]
-    folders = [context.store.folder(TASK, name) for name in ("original", "two")]
-    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
-    assert weights[0] == weights[1]
-    configurations = [json.loads((folder / "generation_config.json").read_text()) for folder in folders]
-    assert configurations[1] == configurations[0] | options.changes
-    context.store.verify(TASK, "two")
+    assert manifest.generation == before.generation.model_copy(update=OTHER_SEARCH.changes)
+    step = manifest.lineage[-1]
+    assert (step.technique, step.parameters, step.parent) == ("decode", OTHER_SEARCH.changes, before.digest)
+    assert manifest.description.endswith(OTHER_SEARCH_IN_WORDS)
+    assert list(made.chosen) == [f"{OTHER_SEARCH_IN_WORDS} Before: Searches greedily."]
 
 
 def test_a_setting_that_is_not_named_stays(context: Context) -> None:
@@ -84,20 +99,26 @@ def test_measurements_with_another_search_are_not_copied(tmp_path: Path) -> None
     assert context.store.manifest(TASK, "quantized").quality == []
 
 
-@pytest.mark.parametrize("is_former", [False, True])
-def test_a_manifest_without_files_says_how_to_search_also_after_an_interruption(
-    is_former: bool, context: Context, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("last_technique", ["decode", TUNE_BEAMS])
+def test_prepare_makes_the_files_of_a_manifest_again_with_its_search(last_technique: str, context: Context) -> None:
+    made = variant_without_files(context, last_technique)
+    manifest_file = context.store.folder(TASK, "compact") / "manifest.json"
+    before = manifest_file.read_bytes()
+
+    prepare(context, measure=False)
+
+    assert context.store.manifest(TASK, "compact").digest == made.digest
+    assert manifest_file.read_bytes() == before
+    context.store.verify(TASK, "compact")
+
+
+@pytest.mark.parametrize("last_technique", ["decode", TUNE_BEAMS])
+def test_prepare_goes_on_after_an_interruption(
+    last_technique: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
-    made = decode(context, TASK, "compact.1", "compact", DecodeOptions(num_beams=2)).manifest
-    if is_former:
-        *steps, last = made.lineage
-        amend(context.store, "compact", lineage=[*steps, former_step(parent=last.parent)])
-    shutil.rmtree(context.store.folder(TASK, "compact.1"))
-    folder = context.store.folder(TASK, "compact")
-    before = (folder / "manifest.json").read_bytes()
-    shutil.rmtree(folder / "ctranslate2")
-    (folder / "generation_config.json").unlink()
+    variant_without_files(context, last_technique)
+    manifest_file = context.store.folder(TASK, "compact") / "manifest.json"
+    before = manifest_file.read_bytes()
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -106,13 +127,28 @@ def test_a_manifest_without_files_says_how_to_search_also_after_an_interruption(
         patched.setattr("slimseq.compression.prepare.decode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare(context, measure=False)
-    assert (folder / "manifest.json").read_bytes() == before
-
+    after_interruption = manifest_file.read_bytes()
     prepare(context, measure=False)
 
-    assert context.store.manifest(TASK, "compact").digest == made.digest
-    assert (folder / "manifest.json").read_bytes() == before
+    assert after_interruption == before
+    assert manifest_file.read_bytes() == before
     context.store.verify(TASK, "compact")
+
+
+def variant_without_files(context: Context, last_technique: str) -> Manifest:
+    """Makes the variant `compact` of two steps, removes its files but the manifest, and returns its first manifest.
+
+    With `tune-beams` as the last technique, the manifest is as older builds recorded it.
+    """
+    quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
+    made = decode(context, TASK, "compact.1", "compact", DecodeOptions(num_beams=2)).manifest
+    if last_technique == TUNE_BEAMS:
+        replace_last_step(context, "compact", former_step())
+    shutil.rmtree(context.store.folder(TASK, "compact.1"))
+    folder = context.store.folder(TASK, "compact")
+    shutil.rmtree(folder / "ctranslate2")
+    (folder / "generation_config.json").unlink()
+    return made
 
 
 def test_every_setting_of_the_search_is_made_again(context: Context) -> None:
@@ -126,9 +162,8 @@ def test_every_setting_of_the_search_is_made_again(context: Context) -> None:
 
 
 def test_a_lineage_with_tune_beams_stays_readable(context: Context) -> None:
-    made = decode(context, TASK, "original", "fewer", DecodeOptions(num_beams=2)).manifest
-    *steps, last = made.lineage
-    amend(context.store, "fewer", lineage=[*steps, former_step(parent=last.parent)])
+    decode(context, TASK, "original", "fewer", DecodeOptions(num_beams=2))
+    replace_last_step(context, "fewer", former_step())
 
     manifest = context.store.verify(TASK, "fewer")
 
@@ -137,25 +172,26 @@ def test_a_lineage_with_tune_beams_stays_readable(context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "options", "is_current"),
+    ("recorded_step", "options_of_recipe", "is_current"),
     [
         (former_step(), {"num_beams": 2}, True),
         (former_step(), {"num_beams": 3}, False),
         (former_step(), {"num_beams": 2, "early_stopping": True}, False),
-        # A command made it, and no build.
+        # A command made this step, and no build.
         (former_step(key=None), {"num_beams": 2}, False),
         (former_step(technique="decode"), {"num_beams": 2}, False),
     ],
 )
 def test_a_build_knows_what_tune_beams_made(
-    context: Context, tmp_path: Path, done: Step, options: dict[str, Any], is_current: bool
+    context: Context, tmp_path: Path, recorded_step: Step, options_of_recipe: dict[str, Any], is_current: bool
 ) -> None:
+    step = {"decode": options_of_recipe}
     recipe = Recipe.model_validate(
-        {"name": "r", "task": TASK, "base": {"keep": True}, "variants": {"v": {"steps": [{"decode": options}]}}}
+        {"name": "r", "task": TASK, "base": {"keep": True}, "variants": {"v": {"steps": [step]}}}
     )
     workspace = BuildWorkspace(recipe, context, tmp_path, tmp_path)
 
-    found = workspace.are_current([done], [RecipeStep.model_validate({"decode": options})], done.parent)
+    found = workspace.are_current([recorded_step], [RecipeStep.model_validate(step)], recorded_step.parent)
 
     assert found is is_current
 

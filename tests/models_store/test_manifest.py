@@ -67,18 +67,18 @@ def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
 
     means = [-9.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.3, -0.1, 0.0]
 
-    assert [calibration.of(mean) for mean in means] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]
-    assert calibrated([(-1.0, 0.4)]).of(-3.0) == 0.4
-    assert calibrated([(-1.0, 0.4)]).of(-0.1) == 0.4
+    assert [calibration.confidence(mean) for mean in means] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]
+    assert calibrated([(-1.0, 0.4)]).confidence(-3.0) == 0.4
+    assert calibrated([(-1.0, 0.4)]).confidence(-0.1) == 0.4
     # Without rounding it would be 0.2531.
-    assert calibration.of(-1.2345) == 0.25
+    assert calibration.confidence(-1.2345) == 0.25
 
 
 @pytest.mark.parametrize(("interval", "confidence"), [((0.01, 0.2), 0.4), ((0.0, 0.2), None), ((-0.1, 0.2), None)])
 def test_log_probabilities_that_may_say_nothing_give_no_confidence(
     interval: tuple[float, float], confidence: float | None
 ) -> None:
-    assert calibrated([(-1.0, 0.4)], spearman_interval=interval).of(-0.5) == confidence
+    assert calibrated([(-1.0, 0.4)], spearman_interval=interval).confidence(-0.5) == confidence
 
 
 @pytest.mark.parametrize(

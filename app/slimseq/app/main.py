@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
+from typing import cast
 
 from fastapi import FastAPI
 from starlette.formparsers import MultiPartParser
@@ -24,7 +25,8 @@ from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.http.sites import TrustedHosts
 from slimseq.app.services import Services
 from slimseq.app.serving.heap import keep_collecting, keep_trimming
-from slimseq.app.settings import Settings, listed
+from slimseq.app.setting_types import listed
+from slimseq.app.settings import Settings
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
@@ -41,7 +43,8 @@ VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 FORM_PATHS = [libretranslate.PATH + path for path in libretranslate.FORM_PATHS]
 # The media types of bodies by path. Other paths take only JSON.
-MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluations/upload": (MULTIPART,)}
+MEDIA_TYPES: dict[str, tuple[str, ...]] = dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART))
+MEDIA_TYPES["/evaluations/upload"] = (MULTIPART,)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -81,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for dialect in (libretranslate, huggingface):
         app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))
     translate_exceptions(app)
-    # After all routes: `complete_openapi` and `_paths` read them.
+    # This comes after all routes, since `complete_openapi` and `_paths` read them.
     complete_openapi(app)
     # Starlette writes uploads above this size to a temporary folder, which a read-only container does not have. No body
     # is larger than `max_body_bytes`, so every upload stays in memory. Starlette has only this class attribute for it.
@@ -117,10 +120,13 @@ def _paths(app: FastAPI) -> frozenset[str]:
 
     Metrics and traces name a request by its template.
     """
-    paths = {*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))}
-    for mount in app.routes:
-        if isinstance(mount, Mount):
-            paths |= {mount.path + path for path in mount.app.openapi()["paths"]}  # type: ignore[attr-defined]
+    paths = set(app.openapi()["paths"])
+    for route in app.routes:
+        if isinstance(route, Route):
+            paths.add(route.path)
+        elif isinstance(route, Mount):
+            dialect = cast(FastAPI, route.app)
+            paths.update(route.path + path for path in dialect.openapi()["paths"])
     return frozenset(paths)
 
 
@@ -130,8 +136,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
     services.traffic_sync.start(services.experiments.decide)
-    # Loads the default variants. Promotions in the database may change which variants are the default. So the loading
-    # waits until the service has tried to read them.
+    # Loads the default variants. Promotions in the database may change which variants are the default, so the loading
+    # waits until the service has tried to read the promotions.
     preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
     trimming = asyncio.create_task(keep_trimming(services.pool.idle_seconds))
     collecting = asyncio.create_task(keep_collecting(services.pool.idle_seconds))

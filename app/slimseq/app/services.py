@@ -35,7 +35,8 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.traffic import Traffic
-from slimseq.app.settings import Settings, listed
+from slimseq.app.setting_types import listed
+from slimseq.app.settings import Settings
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
 from slimseq.inference.text.errors import UnsupportedLanguages

@@ -7,7 +7,7 @@ verbs.
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,52 @@ from slimseq.models_store.store import Store
 
 # Options that name further variants, whose weights decide the result too.
 OTHER_VARIANTS = ("sequence_teacher", "begin_with")
+NO_FILES = DataFiles(())
+
+
+@dataclass(frozen=True)
+class NewVariant:
+    """The variant that a command makes, and what it is made of.
+
+    Attributes:
+        task: the variant's task.
+        name: the variant's name.
+        parent: variant to start from; a model folder if `is_folder`; empty for nothing.
+        files: the data.
+        is_folder: whether `parent` is a model folder.
+    """
+
+    task: Task
+    name: str
+    parent: str
+    files: DataFiles = NO_FILES
+    is_folder: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How the training of a command runs. Techniques without a training ignore it.
+
+    Attributes:
+        checkpoint: folder for checkpoints. None puts them into the store until the training is done.
+        anew: whether the training starts again, whatever an interrupted run left.
+        workers: number of batches that are generated at a time.
+    """
+
+    checkpoint: Path | None = None
+    anew: bool = False
+    workers: int = 1
+
+
+USUAL_RUN = TrainingRun()
 
 
 def apply_technique(
     technique: Technique,
     options: Sequence[Any],
     shared: TechniqueOptions,
-    task: Task,
-    parent: str,
-    name: str,
-    files: DataFiles | None = None,
-    *,
-    is_folder: bool = False,
-    checkpoint: Path | None = None,
-    anew: bool = False,
-    workers: int = 1,
+    new: NewVariant,
+    training: TrainingRun = USUAL_RUN,
 ) -> None:
     """Makes a variant, and shows what was made.
 
@@ -50,14 +81,8 @@ def apply_technique(
         technique: what makes it.
         options: an object of each of the technique's options dataclasses.
         shared: store, device, seed and form of the answer.
-        task: the variant's task.
-        parent: variant to start from; a model folder if `is_folder`; empty for nothing.
-        name: of the new variant.
-        files: the data.
-        is_folder: whether `parent` is a model folder.
-        checkpoint: folder for a training's checkpoints. None puts them into the store until the training is done.
-        anew: whether a training starts again, whatever an interrupted run left.
-        workers: number of batches that are generated at a time.
+        new: the variant to make, and what it is made of.
+        training: how a training runs.
 
     Raises:
         GateFailed: the training made the variant worse on dev data; the variant is kept.
@@ -65,31 +90,34 @@ def apply_technique(
     """
     if technique.requires:
         import_module(technique.requires)
-    files = files or DataFiles(())
-    context = shared.writing(shared.seed, shared.device, shared.force, workers)
-    with context.store.claim(task, name):
+    context = shared.writing(shared.seed, shared.device, shared.force, training.workers)
+    with context.store.claim(new.task, new.name):
         copied: list[str] = []
-        if parent and not is_folder:
-            copied = find_variant(context, task, parent, may_copy=shared.named_store is None)
-        job, folder = Job(context, task, parent, name, files), checkpoint
+        if new.parent and not new.is_folder:
+            copied = find_variant(context, new.task, new.parent, may_copy=shared.named_store is None)
+        job = Job(context, new.task, new.parent, new.name, new.files)
+        # The folder of checkpoints, None without a training.
+        folder = training.checkpoint
         try:
             if folder is None and technique.is_trained:
-                key = _training_key(technique, job, options, is_folder)
-                folder = training_folder(context.store.root, task, name, key)
+                key = _training_key(technique, job, options, new.is_folder)
+                folder = training_folder(context.store.root, new.task, new.name, key)
             with ExitStack() as stack:
                 if folder is not None:
-                    is_in_store = checkpoint is None
-                    stack.enter_context(resumable(context, folder, f"{task}/{name}", is_in_store, anew))
+                    is_in_store = training.checkpoint is None
+                    progress = resumable(context, folder, f"{new.task}/{new.name}", is_in_store, training.anew)
+                    stack.enter_context(progress)
                 outcome = technique.apply(replace(job, checkpoint=folder, outputs=folder), options)
         except BaseException:
-            # The same command goes on from this progress, and needs the parent again.
+            # With progress in the folder, the same command can go on, and needs the parent again.
             if folder is None or not holds_progress(folder):
-                _remove(context, task, copied)
+                _remove(context, new.task, copied)
             raise
-    measure = evaluate_next(context, outcome.manifest, has_own_data=bool(files.dev))
+
+    measure = evaluate_next(context, outcome.manifest, has_own_data=bool(new.files.dev))
     shared.show(outcome.summary(), *outcome.lines(), measure)
     if outcome.report is not None and outcome.report.got_worse:
-        raise GateFailed(f"{task}/{name} is kept, but {outcome.report.worse_in_words}")
+        raise GateFailed(f"{new.task}/{new.name} is kept, but {outcome.report.worse_in_words}")
 
 
 def _training_key(technique: Technique, job: Job, options: Sequence[Any], is_folder: bool) -> str:

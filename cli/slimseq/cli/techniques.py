@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from slimseq.cli.applying import apply_technique
+from slimseq.cli.applying import NewVariant, TrainingRun, apply_technique
 from slimseq.cli.arguments import FLAG, TaskArgument, TechniqueOptions, VariantArgument, WorkersOption
 from slimseq.compression import average as averaging
 from slimseq.compression import distill as distillation
@@ -69,13 +69,8 @@ def train(
         base_training.TECHNIQUE,
         [base, new, training],
         shared,
-        task,
-        start,
-        name,
-        files,
-        is_folder=is_folder,
-        checkpoint=checkpoint,
-        anew=anew,
+        NewVariant(task, name, parent=start, files=files, is_folder=is_folder),
+        TrainingRun(checkpoint, anew),
     )
 
 
@@ -102,13 +97,8 @@ def prune(
         pruning.TECHNIQUE,
         [structure, training],
         shared,
-        task,
-        variant,
-        name,
-        files,
-        checkpoint=checkpoint,
-        anew=anew,
-        workers=workers,
+        NewVariant(task, name, parent=variant, files=files),
+        TrainingRun(checkpoint, anew, workers),
     )
 
 
@@ -135,13 +125,8 @@ def distill(
         distillation.TECHNIQUE,
         [student, training],
         shared,
-        task,
-        variant,
-        name,
-        files,
-        checkpoint=checkpoint,
-        anew=anew,
-        workers=workers,
+        NewVariant(task, name, parent=variant, files=files),
+        TrainingRun(checkpoint, anew, workers),
     )
 
 
@@ -155,7 +140,7 @@ def average(
     shared: TechniqueOptions = TechniqueOptions(),
 ) -> None:
     """Average a variant's weights with those of another of its shape, or with those from before its training."""
-    apply_technique(averaging.TECHNIQUE, [options], shared, task, variant, name)
+    apply_technique(averaging.TECHNIQUE, [options], shared, NewVariant(task, name, parent=variant))
 
 
 def quantize(
@@ -169,4 +154,4 @@ def quantize(
     shared: Unseeded = TechniqueOptions(),
 ) -> None:
     """Quantize a variant: by default to int8 ONNX with dynamic quantization of activations."""
-    apply_technique(quantization.TECHNIQUE, [options], shared, task, variant, name, files)
+    apply_technique(quantization.TECHNIQUE, [options], shared, NewVariant(task, name, parent=variant, files=files))

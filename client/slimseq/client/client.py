@@ -4,47 +4,31 @@ Both inherit the same methods (`_Methods`), which are coroutines. The methods di
 library: `AsyncClient` returns the coroutines, and `Client` runs them to their end. With the blocking functions of the
 HTTP library a coroutine never suspends, so `Client` needs no event loop.
 
-`slimseq.client.request` makes the requests, `slimseq.client.errors` has the errors and the rule for retries.
+`slimseq.client.request` makes the requests, `slimseq.client.sending` sends them, and `slimseq.client.errors` has the
+errors and the rule for retries.
 """
 
 import asyncio
 import functools
-import itertools
-import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 from urllib.parse import quote
 
 import httpx2
-from pydantic import TypeAdapter
 
 from slimseq.answers import Comparison, Experiment, ExperimentState, Feedback, Generation, Piece, Variant
-from slimseq.client.errors import (
-    ClientError,
-    EvaluationFailed,
-    Retry,
-    ServiceProblem,
-    UnexpectedAnswer,
-    Unreachable,
-    WaitedTooLong,
-    error_of,
-)
+from slimseq.client.errors import EvaluationFailed, WaitedTooLong
 from slimseq.client.quality import Evaluation, VariantQuality
 from slimseq.client.request import Request, generation_request, headers_of, texts_request, without_none
 from slimseq.client.request_options import ChosenOptions, ComparedOptions, Task, Texts
+from slimseq.client.sending import RequestSender
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 OnProgress = Callable[[Evaluation], object]
-
-URL = "http://127.0.0.1:8000"
-# The service's own deadline is 60 s. The client waits longer, because the service's answer says more than a timeout.
-TIMEOUT_SECONDS = 90.0
-# Maximum size of an event of a stream. The last event has the whole answer.
-MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 
 class _Method(Protocol[P, T_co]):
@@ -75,27 +59,8 @@ def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-class _Methods:
+class _Methods(RequestSender):
     """The methods of both clients."""
-
-    _library: type[httpx2.Client] | type[httpx2.AsyncClient]
-    # Blocking functions in `Client`, coroutine functions in `AsyncClient`. `_waited` returns the results of both.
-    _sleep: Callable[[float], Any]
-    _read: Callable[[httpx2.Response], Any]
-    _close: Callable[[httpx2.Response], Any]
-
-    def __init__(
-        self,
-        url: str = URL,
-        *,
-        token: str | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
-        retry: Retry = Retry(),  # noqa: B008 - it is frozen
-        transport: Any = None,
-    ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http: Any = self._library(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
-        self._retry = retry
 
     @_method
     async def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
@@ -296,65 +261,6 @@ class _Methods:
         headers = headers_of({"unit": unit})
         request = Request("POST", "/feedback", body=body, headers=headers, is_repeatable=False)
         return await self._answer(Feedback, request)
-
-    async def _stream(
-        self, task: Task, text: Texts, options: Mapping[str, Any]
-    ) -> AsyncGenerator[Piece | Generation, None]:
-        request = generation_request(task, text, {**options, "stream": True})
-        response = await self._open(request, is_streamed=True)
-        try:
-            async for event in self._events(httpx2.EventSource(response, MAX_EVENT_BYTES)):
-                if event.event not in ("token", "done"):
-                    raise ServiceProblem(json.loads(event.data))
-                kind = Piece if event.event == "token" else Generation
-                yield kind.model_validate_json(event.data, extra="allow")
-                if kind is Generation:
-                    return
-        except httpx2.HTTPError as error:
-            raise Unreachable.of(error) from error
-        finally:
-            await self._waited(self._close(response))
-        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
-
-    async def _answer(self, kind: type[T], request: Request, *, key: str | None = None) -> T:
-        """Sends a request, and returns the answer as an instance of `kind`: the body, or the value of its `key`."""
-        response = await self._open(request)
-        try:
-            content: Any = json.loads(response.content) if response.content else None
-            value = content if key is None else content[key]
-            # A newer service may have further fields.
-            answer: T = TypeAdapter(kind).validate_python(value, extra="allow")
-        except (ValueError, LookupError, TypeError) as error:
-            raise UnexpectedAnswer(response) from error
-        return answer
-
-    async def _open(self, request: Request, *, is_streamed: bool = False) -> httpx2.Response:
-        """Sends a request, again after failures, and returns the response. The body of a stream is not read yet."""
-        params = without_none(request.query)
-        for attempt in itertools.count(1):
-            try:
-                built = self._http.build_request(
-                    request.method, request.path, params=params, json=request.body, headers=request.headers
-                )
-                response: httpx2.Response = await self._waited(self._http.send(built, stream=is_streamed))
-                if not response.is_error:
-                    return response
-                await self._waited(self._read(response))
-                error: ClientError = error_of(response)
-            except httpx2.HTTPError as raised:
-                error = Unreachable.of(raised)
-            # Raises the error if it is final.
-            seconds = self._retry.wait_seconds(attempt, error, request.is_repeatable)
-            await self._waited(self._sleep(seconds))
-        raise AssertionError("itertools.count does not end")
-
-    def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
-        """Yields the events of a stream."""
-        raise NotImplementedError
-
-    async def _waited(self, result: Any) -> Any:
-        """Returns the result of a function of the HTTP library, which `AsyncClient` has to await."""
-        raise NotImplementedError
 
 
 class Client(_Methods):

@@ -17,9 +17,10 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from slimseq.answers import Generation, OutputWarning
-from slimseq.client.client import URL, AsyncClient
+from slimseq.client.client import AsyncClient
 from slimseq.client.errors import ClientError
 from slimseq.client.request_options import Format, Options, Task
+from slimseq.client.sending import URL
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""One HTTP request to the service, and how the arguments of a call become one. `slimseq.client.client` sends it."""
+"""One HTTP request to the service, and how the arguments of a call become one. `slimseq.client.sending` sends it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -15,6 +15,8 @@ CONFIDENCE_DIGITS: Final = 2
 # A run on a machine without other work gets 0.95 to 1.0 of a core.
 QUIET_CPU_SHARE: Final = 0.85
 
+_WRONG_QUALITY = "the expected quality of the points falls, or is not between 0 and 1"
+
 
 class MeanAgreement(Record):
     """How close a variant's outputs are to its reference's, on the same inputs in the same run."""
@@ -99,11 +101,16 @@ class ConfidenceCalibration(Record):
 
     @model_validator(mode="after")
     def _points_rise(self) -> Self:
-        places, values = zip(*self.points, strict=True)
-        if any(later <= earlier for earlier, later in pairwise(places)):
-            raise ValueError("the log-probabilities of the points do not rise")
-        if any(later < earlier for earlier, later in pairwise(values)) or values[0] < 0 or values[-1] > 1:
-            raise ValueError("the expected quality of the points falls, or is not between 0 and 1")
+        for (log_probability, quality), (next_log_probability, next_quality) in pairwise(self.points):
+            if next_log_probability <= log_probability:
+                raise ValueError("the log-probabilities of the points do not rise")
+            if next_quality < quality:
+                raise ValueError(_WRONG_QUALITY)
+        _, first_quality = self.points[0]
+        _, last_quality = self.points[-1]
+        # The qualities rise, so that all of them are between the first and the last one.
+        if first_quality < 0 or last_quality > 1:
+            raise ValueError(_WRONG_QUALITY)
         return self
 
     @property
@@ -111,14 +118,15 @@ class ConfidenceCalibration(Record):
         """Whether outputs have a confidence. They have none if the rank correlation may be 0."""
         return self.spearman_interval[0] > 0
 
-    def of(self, mean_log_probability: float) -> float | None:
+    def confidence(self, mean_log_probability: float) -> float | None:
         """Returns the confidence of an output: its expected quality, rounded to `CONFIDENCE_DIGITS`.
 
         Returns None if the map is not used.
         """
         if not self.is_used:
             return None
-        # The index of the first point on the right of the mean.
+        # The index of the first point whose log-probability is larger than the mean. Points are compared as tuples: no
+        # quality is above infinity.
         place = bisect_right(self.points, (mean_log_probability, math.inf))
         _, first_quality = self.points[0]
         _, last_quality = self.points[-1]
@@ -127,9 +135,10 @@ class ConfidenceCalibration(Record):
         elif place == len(self.points):
             quality = last_quality
         else:
-            (left, low), (right, high) = self.points[place - 1], self.points[place]
+            left, quality_left = self.points[place - 1]
+            right, quality_right = self.points[place]
             share = (mean_log_probability - left) / (right - left)
-            quality = low + share * (high - low)
+            quality = quality_left + share * (quality_right - quality_left)
         return round(quality, CONFIDENCE_DIGITS)
 
 

@@ -1,6 +1,6 @@
 """What a comparison adds to the responses of variants: agreement with a reference, and word diffs."""
 
-from slimseq.answers import FailedVariant, Output, Timings
+from slimseq.answers import ComparedGeneration, FailedVariant, Output, Timings
 from slimseq.app.errors import ShuttingDown
 from slimseq.app.generate.comparison import MAX_CHARACTERS, compare_with, reference_among, word_diff
 from slimseq.app.generate.schemas import GenerationResponse
@@ -33,32 +33,51 @@ def test_a_diff_marks_the_words_that_changed_and_adds_up_to_both_texts() -> None
     assert [part.text for part in parts if part.op == "insert"] == ["Tag,", "Leute!"]
 
 
-def test_results_are_compared_with_the_reference_and_failures_stay() -> None:
+def test_outputs_are_compared_with_the_outputs_of_the_reference() -> None:
     original = response("original", "Guten Morgen.", "Es regnet.")
-    failed = FailedVariant(variant="pruned", error=problem_of(ShuttingDown()))
-
     compact = response("compact", "Guten Morgen.", "Es schneit.")
 
-    reference_result, compact_result, failed_result = compare_with(original, [original, compact, failed])
+    _, result = compare_with(original, [original, compact])
 
-    # Nothing is compared with itself.
-    assert reference_result.agreement is None  # type: ignore[union-attr]
-    assert reference_result.diff is None  # type: ignore[union-attr]
-    agreement = compact_result.agreement  # type: ignore[union-attr]
+    assert isinstance(result, ComparedGeneration)
+    agreement = result.agreement
     assert agreement is not None
-    # One of two outputs is equal.
-    assert (agreement.reference, agreement.metric, agreement.exact) == ("original", "chrf", 0.5)
+    assert agreement.reference == "original"
+    assert agreement.metric == "chrf"
+    # One of two outputs is equal, and the other one is similar.
+    assert agreement.exact == 0.5
     assert 0.5 < agreement.similarity < 1
-    assert failed_result is failed
+
+
+def test_the_reference_is_not_compared_with_itself() -> None:
+    original = response("original", "Guten Morgen.")
+
+    [result] = compare_with(original, [original])
+
+    assert isinstance(result, ComparedGeneration)
+    assert result.agreement is None
+    assert result.diff is None
+
+
+def test_a_failed_variant_stays_in_the_results() -> None:
+    original = response("original", "Guten Morgen.")
+    failed = FailedVariant(variant="pruned", error=problem_of(ShuttingDown()))
+
+    _, result = compare_with(original, [original, failed])
+
+    assert result is failed
 
 
 def test_very_long_outputs_are_not_compared() -> None:
     word = "Wort "
     long = word * (MAX_CHARACTERS // len(word) + 1)
 
-    [_, other] = compare_with(response("original", long), [response("original", long), response("compact", long)])
+    original, compact = response("original", long), response("compact", long)
 
-    assert other.agreement is None  # type: ignore[union-attr]
+    _, result = compare_with(original, [original, compact])
+
+    assert isinstance(result, ComparedGeneration)
+    assert result.agreement is None
 
 
 def test_the_reference_is_the_root_if_it_was_compared_else_the_first() -> None:

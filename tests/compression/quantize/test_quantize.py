@@ -51,11 +51,11 @@ def test_keys_and_values_are_quantized_for_documents_alone_and_the_embedding_is_
         assert size.bytes_by_format["onnx"] < size.fp32_bytes / 3.5
 
 
-def test_sensitive_layers_are_quantized_more_precisely(either: Context) -> None:
-    none = quantize(either, TASK, "original", "none", QuantizeOptions(sensitive_layers=()))
-    every = quantize(either, TASK, "original", "every", QuantizeOptions(sensitive_layers=("",)))
+def test_sensitive_layers_are_quantized_more_precisely(family_context: Context) -> None:
+    none = quantize(family_context, TASK, "original", "none", QuantizeOptions(sensitive_layers=()))
+    every = quantize(family_context, TASK, "original", "every", QuantizeOptions(sensitive_layers=("",)))
 
-    plain, finely = operators(either, none), operators(either, every)
+    plain, finely = operators(family_context, none), operators(family_context, every)
     # What nothing bounds, and nobody called sensitive, is rounded as it comes: the ends of four feed-forwards.
     assert plain["MatMulInteger"] == 4
     assert plain["DynamicQuantizeLinear"] == 4

@@ -35,6 +35,8 @@ RETRY_AFTER_SECONDS = 30
 # The evaluation may be what kills the service, where all its processes share a limit of memory. Then it would end the
 # service, and all requests with it, again and again.
 MAX_INTERRUPTIONS = 3
+# The column `owner` has 128 characters. The process id and the start time need some of them.
+MAX_HOST_CHARACTERS = 64
 
 # The columns of a `SampleRow` or an `OutputRow`, without `evaluation`.
 Values = Mapping[str, Any]
@@ -167,9 +169,11 @@ def claim(session: Session, owner: str) -> Claim | None:
 
     Returns None if no evaluation is queued.
     """
-    for running in session.scalars(select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)).all():
+    select_running = select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)
+    for running in session.scalars(select_running).all():
         if _has_died(running):
             _interrupt(session, running)
+
     is_queued = EvaluationRow.status == Status.QUEUED
     oldest = session.scalar(select(EvaluationRow).where(is_queued).order_by(EvaluationRow.number).limit(1))
     if oldest is None:
@@ -181,7 +185,9 @@ def claim(session: Session, owner: str) -> Claim | None:
         # Another process was faster.
         return None
     session.refresh(oldest)
-    oldest.started_at = oldest.started_at or datetime.now(UTC)
+    # An evaluation that was interrupted keeps its first start.
+    if oldest.started_at is None:
+        oldest.started_at = datetime.now(UTC)
     # The fields of a claim are columns of the row.
     columns = {field.name: getattr(oldest, field.name) for field in fields(Claim)}
     return Claim(**columns)
@@ -190,7 +196,9 @@ def claim(session: Session, owner: str) -> Claim | None:
 def record(
     session: Session, claimed: Claim, table: TextRow | None = None, rows: Iterable[Values] = (), **changes: Any
 ) -> bool:
-    """Sets columns of a claimed evaluation (`changes`), and adds rows to the table of samples or of outputs.
+    """Writes what the runner found: `changes` are columns of the claimed evaluation, `rows` are samples or outputs.
+
+    `table` is the table of `rows`.
 
     Returns:
         False, and changes nothing, if this process is no longer the owner.
@@ -205,7 +213,7 @@ def record(
 def leave(session: Session, claimed: Claim, status: Status, **changes: Any) -> None:
     """Gives up the ownership of an evaluation: it has ended, or is queued again for the next process.
 
-    If this process is no longer the owner, nothing changes.
+    `changes` are further columns, such as the results. If this process is no longer the owner, nothing changes.
     """
     ended_at = datetime.now(UTC) if status.is_final else None
     _update(session, claimed.number, claimed.owner, status=status, ended_at=ended_at, **_NO_OWNER, **changes)
@@ -225,6 +233,7 @@ def cancel_or_delete(session: Session, identifier: str, only_of_key: str | None 
     None allows all.
     """
     row = find(session, identifier)
+    # Locks the row: until this transaction ends, no other process claims the evaluation or writes its results.
     session.refresh(row, with_for_update=True)
     if only_of_key is not None and row.key_id != only_of_key:
         raise Forbidden(
@@ -243,13 +252,17 @@ def cancel_or_delete(session: Session, identifier: str, only_of_key: str | None 
     return row
 
 
-def samples_of(session: Session, number: int, start: int, limit: int) -> Sequence[SampleRow]:
-    rows = select(SampleRow).where(SampleRow.evaluation == number, SampleRow.number >= start)
+def find_samples(session: Session, evaluation: int, start: int, limit: int) -> Sequence[SampleRow]:
+    """Returns at most `limit` samples of an evaluation in their order, from the number `start` on."""
+    rows = select(SampleRow).where(SampleRow.evaluation == evaluation, SampleRow.number >= start)
     return session.scalars(rows.order_by(SampleRow.number).limit(limit)).all()
 
 
-def outputs_of(session: Session, number: int, start: int, end: int) -> Sequence[OutputRow]:
-    rows = select(OutputRow).where(OutputRow.evaluation == number, OutputRow.sample >= start, OutputRow.sample < end)
+def find_outputs(session: Session, evaluation: int, start: int, end: int) -> Sequence[OutputRow]:
+    """Returns the outputs of all variants for the samples from `start` to `end`, without `end`."""
+    rows = select(OutputRow).where(
+        OutputRow.evaluation == evaluation, OutputRow.sample >= start, OutputRow.sample < end
+    )
     return session.scalars(rows).all()
 
 
@@ -286,8 +299,7 @@ def _has_died(running: EvaluationRow) -> bool:
 
 
 def _host() -> str:
-    # The column `owner` has 128 characters, also for the process id and the start time.
-    return socket.gethostname()[:64]
+    return socket.gethostname()[:MAX_HOST_CHARACTERS]
 
 
 def _update(session: Session, number: int, expected_owner: str | None, **changes: Any) -> bool:

@@ -273,8 +273,8 @@ def _how_it_ended(exit_code: int) -> str:
 
 def _stored_page(session: Session, number: int, start: int) -> list[Message]:
     """Returns a page of samples, and the outputs for them, as messages to the process. Empty after the last sample."""
-    samples = rows.samples_of(session, number, start, PAGE_SAMPLES)
-    outputs = rows.outputs_of(session, number, start, start + PAGE_SAMPLES)
+    samples = rows.find_samples(session, number, start, PAGE_SAMPLES)
+    outputs = rows.find_outputs(session, number, start, start + PAGE_SAMPLES)
     names = [column.name for column in rows.OutputRow.__table__.columns if column.name != "evaluation"]
     messages: list[Message] = [{"sample": [sample.source, sample.target]} for sample in samples]
     for output in outputs:

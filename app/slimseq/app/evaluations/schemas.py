@@ -1,4 +1,4 @@
-"""The request and the responses of `/evaluations`."""
+"""The request and the responses of `/evaluations`, and the `Claim` that the process of an evaluation gets as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from slimseq.models_store.manifest import Task
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
 # A lower limit for summaries: the time of ROUGE-Lsum grows with the product of the words of a summary and of an output.
-MAX_WORDS = {"summary": 2_000}
+MAX_SUMMARY_WORDS = 2_000
 
 # The rules of `EvaluationRequest._fields_agree` as far as JSON Schema can express them, and examples.
 SCHEMA_EXTRA: dict[str, Any] = {
@@ -85,8 +85,9 @@ class EvaluationRequest(BaseModel):
     languages: list[Language] | None = Field(
         default=None,
         max_length=2,
-        description="Languages of the pairs: source and target, or that of summaries. All variants must serve them. "
-        "Default: those that the variants have in common. A named data set has its own.",
+        description="Languages of the pairs: the source and the target of translations, or the one language of "
+        "summaries. All variants must serve these languages. Default: the languages that the variants have in common. "
+        "A named data set has its own languages.",
         examples=[["en", "de"]],
     )
 
@@ -94,20 +95,16 @@ class EvaluationRequest(BaseModel):
     def _fields_agree(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants names a variant twice")
-        if (self.dataset is None) == (self.pairs is None):
+        names_dataset = self.dataset is not None
+        has_pairs = self.pairs is not None
+        if names_dataset == has_pairs:
+            # Both are given, or neither is.
             raise ValueError("give either dataset or pairs")
-        if self.samples is not None and self.dataset is None:
+        if self.samples is not None and not names_dataset:
             raise ValueError("samples goes with dataset, not with pairs")
         check_languages(self.task, self.languages)
         for index, pair in enumerate(self.pairs or []):
-            keys = PAIR_KEYS[self.task]
-            if set(pair) != set(keys):
-                raise ValueError(f"pairs[{index}] must have {keys[0]} and {keys[1]}, for {self.task.value}")
-            for key in keys:
-                if not pair[key].strip():
-                    raise ValueError(f"pairs[{index}].{key} must not be empty")
-                check_unicode(pair[key], f"pairs[{index}].{key} ")
-                check_length(pair[key], f"pairs[{index}].{key}", MAX_WORDS.get(key, MAX_PAIR_WORDS))
+            _check_pair(pair, self.task, f"pairs[{index}]")
         return self
 
 
@@ -159,6 +156,21 @@ class EvaluatedSamples(BaseModel):
 
     samples: list[EvaluatedSample]
     next: int | None = Field(description="`start` of the next page; None if this is the last one.")
+
+
+def _check_pair(pair: Mapping[str, str], task: Task, place: str) -> None:
+    """Raises a `ValueError` for a pair with other keys than `PAIR_KEYS`, or with a text that cannot be evaluated."""
+    source_key, target_key = PAIR_KEYS[task]
+    if set(pair) != {source_key, target_key}:
+        raise ValueError(f"{place} must have {source_key} and {target_key}, for {task.value}")
+    for key in (source_key, target_key):
+        text = pair[key]
+        place_of_text = f"{place}.{key}"
+        if not text.strip():
+            raise ValueError(f"{place_of_text} must not be empty")
+        check_unicode(text, f"{place_of_text} ")
+        max_words = MAX_SUMMARY_WORDS if key == "summary" else MAX_PAIR_WORDS
+        check_length(text, place_of_text, max_words)
 
 
 def check_length(text: str, place: str, max_words: int) -> None:

@@ -184,13 +184,13 @@ class EvaluationService:
         def read(session: Session) -> EvaluatedSamples:
             number = rows.find(session, identifier).number
             # One more than the page shows whether there is a next page.
-            found = rows.samples_of(session, number, start, limit + 1)
+            found = rows.find_samples(session, number, start, limit + 1)
             page = {
                 row.number: EvaluatedSample(number=row.number, source=row.source, target=row.target, outputs={})
                 for row in found[:limit]
             }
             if page:
-                for output in rows.outputs_of(session, number, min(page), max(page) + 1):
+                for output in rows.find_outputs(session, number, min(page), max(page) + 1):
                     page[output.sample].outputs[output.variant] = SampleOutput.model_validate(output)
             has_next_page = len(found) > limit
             return EvaluatedSamples(samples=list(page.values()), next=found[-1].number if has_next_page else None)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -28,6 +28,14 @@ from slimseq.models_store.manifest import Task
 # The table of signing keys has only this row.
 KEY_NUMBER = 1
 EXPERIMENT_ID = "experiments.id"
+
+
+class WithoutPair(NamedTuple):
+    """An experiment of an older version, whose row has no pair of languages."""
+
+    id: str
+    task: Task
+    variants: list[str]
 
 
 class ExperimentRow(Numbered):
@@ -166,8 +174,8 @@ def promotions(session: Session) -> dict[tuple[Task, Pair], Promotion]:
     return found
 
 
-def without_pair(session: Session) -> list[tuple[str, Task, list[str]]]:
-    """Returns id, task and variants of experiments that have no pair and need one.
+def without_pair(session: Session) -> list[WithoutPair]:
+    """Returns the experiments that have no pair and need one.
 
     An experiment needs a pair while it runs, or if it promoted an arm. Then the arm is its only variant here.
     """
@@ -181,7 +189,7 @@ def without_pair(session: Session) -> list[tuple[str, Task, list[str]]]:
     found = []
     for row in rows:
         variants = [row.promoted] if row.promoted else [arm["variant"] for arm in row.arms]
-        found.append((row.id, Task(row.task), variants))
+        found.append(WithoutPair(row.id, Task(row.task), variants))
     return found
 
 

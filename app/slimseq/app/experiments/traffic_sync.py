@@ -29,26 +29,23 @@ from slimseq.app.serving.traffic import Split, Traffic
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task
 
-# Experiments of older versions, whose row has no pair of languages: the id, the task and the variants of each.
-WithoutPair = Sequence[tuple[str, Task, Sequence[str]]]
+SYNC_SECONDS = 2.0
+# Experiments are decided less often than read: a report of 10,000 ratings takes tens of milliseconds.
+DECIDE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class _Reading(NamedTuple):
     """What one transaction reads."""
 
-    without_pair: WithoutPair
+    # Experiments of older versions, whose row has no pair of languages.
+    without_pair: Sequence[rows.WithoutPair]
     splits: Mapping[tuple[Task, Pair], Split]
     # What is wrong with invalid experiments, by their id.
     invalid: Mapping[str, str]
     promotions: Mapping[tuple[Task, Pair], Promotion]
     signing_key: bytes | None
-
-
-SYNC_SECONDS = 2.0
-# Less often than the reading: a report of 10,000 ratings takes tens of milliseconds.
-DECIDE_SECONDS = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 class TrafficSync:
@@ -77,10 +74,10 @@ class TrafficSync:
         Experiments without a pair of languages get one first. A database without a signing key gets the key of this
         process.
         """
-        # Under a lock: else an older reading that ends later would replace a newer one.
+        # Without the lock, an older reading that ends later would replace a newer one.
         async with self._reading:
             reading = await self._database.run(_read, writes=False)
-            pairs = self._pairs_of(reading.without_pair)
+            pairs = self._find_pairs(reading.without_pair)
             if pairs:
                 await self._database.run(lambda session: rows.set_pairs(session, pairs))
                 reading = await self._database.run(_read, writes=False)
@@ -97,30 +94,36 @@ class TrafficSync:
 
     def _log_changes(self, promotions: Mapping[tuple[Task, Pair], Promotion], invalid: Mapping[str, str]) -> None:
         """Logs what differs from the last reading, so that each default and each invalid experiment is logged once."""
-        reasons = {promoted: self._chooser.defaults.reason(*promoted) for promoted in promotions}
-        for (task, pair), reason in reasons.items() - self._logged_reasons.items():
-            logger.info("default variant", extra={"task": task, "languages": in_words(pair), "reason": reason})
+        reasons: dict[tuple[Task, Pair], str] = {}
+        for task, pair in promotions:
+            reason = self._chooser.defaults.reason(task, pair)
+            reasons[task, pair] = reason
+            if self._logged_reasons.get((task, pair)) != reason:
+                logger.info("default variant", extra={"task": task, "languages": in_words(pair), "reason": reason})
         self._logged_reasons = reasons
-        for identifier in invalid.keys() - self._logged_invalid.keys():
-            logger.error("invalid experiment", extra={"experiment": identifier, "reason": invalid[identifier]})
+
+        for identifier, reason in invalid.items():
+            if identifier not in self._logged_invalid:
+                logger.error("invalid experiment", extra={"experiment": identifier, "reason": reason})
         self._logged_invalid = invalid
 
-    def _pairs_of(self, experiments: WithoutPair) -> dict[str, Pair]:
+    def _find_pairs(self, experiments: Sequence[rows.WithoutPair]) -> dict[str, Pair]:
         """Returns the pair of languages that the variants of an experiment share, by the experiment's id.
 
         An experiment whose variants share no pair is left out.
         """
         pairs = {}
-        for identifier, task, variants in experiments:
+        for experiment in experiments:
             with contextlib.suppress(UnsupportedLanguages):
-                pair = self._chooser.shared_pair(task, variants)
+                pair = self._chooser.shared_pair(experiment.task, experiment.variants)
                 if pair is not None:
-                    pairs[identifier] = pair
+                    pairs[experiment.id] = pair
         return pairs
 
     async def flush(self) -> None:
         """Writes what was counted since the last time. While the database is down, the counts wait."""
-        # Not cancelled with its caller: nobody would know whether the database has the counts that are on their way.
+        # The shield keeps the writing from being cancelled with its caller. Else nobody would know whether the database
+        # has the counts.
         await asyncio.shield(self._write())
 
     async def close(self) -> None:
@@ -166,4 +169,10 @@ class TrafficSync:
 
 def _read(session: Session) -> _Reading:
     splits, invalid = rows.running(session)
-    return _Reading(rows.without_pair(session), splits, invalid, rows.promotions(session), rows.signing_key(session))
+    return _Reading(
+        without_pair=rows.without_pair(session),
+        splits=splits,
+        invalid=invalid,
+        promotions=rows.promotions(session),
+        signing_key=rows.signing_key(session),
+    )

@@ -1,5 +1,6 @@
-"""The arm of an experiment that a call belongs to: assigned before its variant is selected, left if the arm fails.
+"""The arm of an experiment that a call belongs to.
 
+A call is assigned to an arm before its variant is selected, and leaves the arm if the arm's variant fails.
 `slimseq.app.serving.traffic` draws the arm. The service of generation asks for one only while an experiment runs.
 """
 
@@ -35,13 +36,14 @@ class Arms:
         if assignment is None:
             return
         manifest = self._defaults.find_manifest(call.task, assignment.arm)
-        # An arm without a manifest, whose variant has left the store, is assigned too. The call then fails, which
-        # counts as an error of the arm, and the default variant answers (see `leave`).
-        if manifest is not None and not serves(manifest, pair):
-            # Another artifact has taken the arm's place since the experiment was started.
-            return
-        if manifest is not None and own_pair(manifest) != pair:
-            call.prompt = with_languages(call.prompt, call.task, pair)
+        # Without a manifest, the arm's variant has left the store. It is assigned nevertheless: the call then fails,
+        # which counts as an error of the arm, and the default variant answers (see `leave`).
+        if manifest is not None:
+            if not serves(manifest, pair):
+                # Another artifact has taken the arm's place since the experiment was started.
+                return
+            if own_pair(manifest) != pair:
+                call.prompt = with_languages(call.prompt, call.task, pair)
         call.assignment = assignment
         call.choice = replace(call.choice, variant=assignment.arm)
 
@@ -65,6 +67,8 @@ class Arms:
         """
         if call.assignment is None:
             return
-        problem = problem_type(error if isinstance(error, SlimseqError) else InternalError())
+        # Any other exception is a mistake of the service.
+        known_error = error if isinstance(error, SlimseqError) else InternalError()
+        problem = problem_type(known_error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._traffic.count(call.task, call.assignment, ERRORS)

@@ -39,7 +39,7 @@ from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import describe, documented
 from slimseq.app.serving.batching.request import Due, Priority
 from slimseq.app.serving.selection.chooser import RequestedVariant
-from slimseq.app.settings import RuntimeChoice
+from slimseq.app.setting_types import RuntimeChoice
 from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.manifest import Task
 

@@ -291,7 +291,7 @@ def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: M
     calibration = manifest.confidence
     may_have_confidence = manifest.task is Task.TRANSLATION and output.finish_reason == "eos"
     if may_have_confidence and calibration is not None and output.mean_log_probability is not None:
-        response_output.confidence = calibration.of(output.mean_log_probability)
+        response_output.confidence = calibration.confidence(output.mean_log_probability)
     if output.alternatives:
         response_output.score = _score(output)
         response_output.alternatives = [ScoredText(text=each.text, score=_score(each)) for each in output.alternatives]

@@ -17,7 +17,7 @@ from pathlib import Path
 from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.connections import network_of
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
-from slimseq.app.http.usage import DAY, MINUTE, UsageCounter
+from slimseq.app.http.usage import DAY, MINUTE, UsageCounter, WindowLimit
 from slimseq.models_store.files import Stamp, stamp_of
 
 # Interval at which the keys file is looked at.
@@ -83,9 +83,10 @@ class Admission:
         """Counts an evaluation. It raises as `UsageCounter.spend` does."""
         await self._spend("evaluations", 1, self.caller.limits.evaluations_per_day, DAY)
 
-    async def _spend(self, what: str, cost: int, most: int | None, period: int) -> None:
-        if most and self.caller.identifier is not None:
-            await self._counter.spend(self.caller.identifier, what, cost, most, period)
+    async def _spend(self, noun: str, cost: int, amount: int | None, period: int) -> None:
+        """Counts `cost` against a limit of `amount` in a period of seconds, if the key has this limit."""
+        if amount and self.caller.identifier is not None:
+            await self._counter.spend(self.caller.identifier, cost, WindowLimit(noun, amount, period))
 
     def release(self) -> None:
         """Ends the request. A second call does nothing."""

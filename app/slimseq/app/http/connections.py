@@ -7,8 +7,8 @@ import ipaddress
 import logging
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -37,10 +37,21 @@ class ConnectionLimits:
 
 def network_of(address: str) -> str:
     """Returns what one client has of its own: its address, or the /64 network of an IPv6 address."""
-    with suppress(ValueError):
+    try:
         found = ipaddress.IPv6Address(address)
-        return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), IPV6_BITS), strict=False))
-    return address
+    except ValueError:
+        return address
+    # An IPv4 client of a socket for both versions, such as `::ffff:192.0.2.1`.
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), IPV6_BITS), strict=False))
+
+
+class _Logged(NamedTuple):
+    """When a message was logged, as a time of `time.monotonic`, and how often it was left out since then."""
+
+    logged_at: float
+    left_out: int
 
 
 class Connections:
@@ -52,10 +63,11 @@ class Connections:
         self.is_stopping = False
         # By connection, the network of its client.
         self.open: dict[HttpToolsProtocol, str] = {}
-        # Connections whose client has to send or to read, the one without progress for longest first.
+        # Connections whose client has to send or to read, the one without progress for longest first. It is a set that
+        # keeps the order of insertion.
         self.waiting: dict[HttpToolsProtocol, None] = {}
-        # By message: the time of `time.monotonic` when it was logged, and how often it was left out since.
-        self._logged: dict[str, tuple[float, int]] = {}
+        # By message.
+        self._logged: dict[str, _Logged] = {}
 
     def opened(self, connection: HttpToolsProtocol) -> bool:
         """Adds a new connection. Returns whether it may be used.
@@ -83,9 +95,11 @@ class Connections:
     def log(self, message: str, client: tuple[str, int] | None) -> None:
         """Logs that a connection of a client reached a limit, unless the same message was logged recently."""
         now = time.monotonic()
-        logged_at, unlogged = self._logged.get(message, (-LOG_SECONDS, 0))
-        if now - logged_at < LOG_SECONDS:
-            self._logged[message] = (logged_at, unlogged + 1)
+        last = self._logged.get(message)
+        if last is not None and now - last.logged_at < LOG_SECONDS:
+            self._logged[message] = _Logged(last.logged_at, last.left_out + 1)
             return
-        self._logged[message] = (now, 0)
-        logger.warning(message, extra={"client": client[0] if client else None, "unlogged": unlogged})
+        self._logged[message] = _Logged(now, left_out=0)
+        address = client[0] if client else None
+        unlogged = last.left_out if last else 0
+        logger.warning(message, extra={"client": address, "unlogged": unlogged})

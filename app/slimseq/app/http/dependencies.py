@@ -11,7 +11,7 @@ from slimseq.app.errors import Forbidden, InvalidRequest
 from slimseq.app.http.callers import Admission, KeyRing
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import field_names, problem_type
-from slimseq.app.settings import RuntimeChoice
+from slimseq.app.setting_types import RuntimeChoice
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -32,30 +32,22 @@ from uvicorn.server import HANDLED_SIGNALS
 from slimseq.app.http.connections import ConnectionLimits, Connections
 from slimseq.app.http.protocol import LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
-from slimseq.app.settings import Settings, listed
+from slimseq.app.setting_types import listed
+from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
-# Times of the shutdown, if requests use up both periods:
-#
-#     signal
-#         drain period: `drain_seconds`
-#     the server stops listening
-#         grace period: `shutdown_grace_seconds`
-#     requests that run are cut off
-#         their responses: `CUT_OFF_SECONDS` (0.2) after the grace period at most
-#     closing
-#         deadline of `BoundedStop`: `AFTER_GRACE_SECONDS` (0.5) after the grace period
-#
-# `BoundedStop` ends the process at the earliest of its deadlines. So the deadlines of closing and of the exit never
-# prolong the deadline of the grace period.
+# Time for the 503 responses of the requests that the end of the grace period cancels.
 CUT_OFF_SECONDS = 0.2
+# Deadlines of `BoundedStop`: after the grace period, for closing the application once every request is answered, and
+# for the shutdown of the interpreter. The process ends at the earliest deadline, so the last two never prolong the
+# first one.
 AFTER_GRACE_SECONDS = 0.5
-CLOSING_SECONDS = 2.0  # Time to close the application once every request is answered.
-EXIT_SECONDS = 1.0  # Time for the shutdown of the interpreter.
-# How long the grace period waits for a further request: `QUIET_SECONDS` after the last moment with a request on any
-# connection, and `RECENT_SECONDS` after a connection was opened, or its last response ended, since the signal.
+CLOSING_SECONDS = 2.0
+EXIT_SECONDS = 1.0
+# The grace period ends early if no connection has had a request for this time.
 QUIET_SECONDS = 0.2
+# It does not end early if, within this time, a connection was opened or its response ended, after the signal.
 RECENT_SECONDS = 1.0
 POLL_SECONDS = 0.02  # Interval at which the shutdown looks whether its condition holds.
 
@@ -90,22 +82,25 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if sys.stderr.isatty() and self.started:
-            host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
+            listens_everywhere = self.config.host in ("0.0.0.0", "::")
+            host = "127.0.0.1" if listens_everywhere else self.config.host
             sys.stderr.write(f"Open http://{host}:{self.config.port}/\n")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Starts the shutdown. A second signal ends the drain and the grace period."""
-        # uvicorn's flags. `should_exit` ends its main loop, and is true already if this is the second signal. With
-        # `force_exit`, uvicorn's own `shutdown` would wait for nothing. The one below reads only the times set here.
-        self.force_exit = self.should_exit
-        self.should_exit = self._connections.is_stopping = True
-        drain, grace = self._settings.drain_seconds, float(self._settings.shutdown_grace_seconds)
-        if self.force_exit:
-            drain = grace = 0.0
+        is_second_signal = self.should_exit
+        # uvicorn's flags: `should_exit` ends its main loop, and `force_exit` says that nothing is to be waited for.
+        self.should_exit = True
+        self.force_exit = is_second_signal
+        self._connections.is_stopping = True
+
+        drain_seconds = 0.0 if is_second_signal else self._settings.drain_seconds
+        grace_seconds = 0.0 if is_second_signal else float(self._settings.shutdown_grace_seconds)
         now = time.monotonic()
         self._stopped_at = min(self._stopped_at, now)
-        self._drained_at, self._cut_off_at = now + drain, now + drain + grace
-        self._bounded_stop.end_within(drain + grace + AFTER_GRACE_SECONDS)
+        self._drained_at = now + drain_seconds
+        self._cut_off_at = self._drained_at + grace_seconds
+        self._bounded_stop.end_within(drain_seconds + grace_seconds + AFTER_GRACE_SECONDS)
         self._on_stop()
 
     async def on_tick(self, counter: int) -> bool:
@@ -132,22 +127,19 @@ class Server(uvicorn.Server):
             signal.signal(number, signal.SIG_IGN)
 
     async def _stop_listening(self) -> None:
-        """Accepts the connections that wait, and closes the sockets."""
-        listening = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        """Closes the sockets that listen, and accepts the connections that wait in their queues."""
+        # Closing a server closes its sockets. Copies of their file descriptors keep the queues open.
+        listening: list[socket.socket] = []
         for server in self.servers:
+            for each in server.sockets:
+                listening.append(socket.socket(fileno=os.dup(each.fileno())))
             server.close()
-        accepted: list[socket.socket] = []
-        for each in listening:
-            # `accept` raises an `OSError` once no connection waits.
-            with each, contextlib.suppress(OSError):
-                each.setblocking(False)
-                while True:
-                    accepted.append(each.accept()[0])
         make_protocol = functools.partial(
             LimitedProtocol, self.config, self.server_state, self.lifespan.state, shared=self._connections
         )
+        # First all are accepted, and the sockets closed: serving a connection suspends this coroutine.
+        accepted = [connection for each in listening for connection in _accept_waiting(each)]
         for connection in accepted:
-            connection.setblocking(False)
             await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
     async def _cut_off(self) -> None:
@@ -195,6 +187,20 @@ class Server(uvicorn.Server):
         return now - busy_at >= QUIET_SECONDS and not is_recent
 
 
+def _accept_waiting(listening: socket.socket) -> list[socket.socket]:
+    """Returns the connections that wait in the queue of a socket, and closes the socket."""
+    accepted: list[socket.socket] = []
+    with listening:
+        listening.setblocking(False)
+        # `accept` raises an `OSError` once no connection waits.
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                connection.setblocking(False)
+                accepted.append(connection)
+    return accepted
+
+
 def serve(app: FastAPI, settings: Settings) -> int:
     """Serves until a signal comes. Returns the exit code: 0, or 3 if the service could not start, which is logged."""
     limits = ConnectionLimits(
@@ -217,7 +223,9 @@ def serve(app: FastAPI, settings: Settings) -> int:
     )
     server = Server(config, connections, settings, app.state.services.readiness.stop)
     server.run()
-    return 0 if server.started or server.should_exit else STARTUP_FAILED
+    # A signal during the start ends the service without an error.
+    has_started_or_was_stopped = server.started or server.should_exit
+    return 0 if has_started_or_was_stopped else STARTUP_FAILED
 
 
 def why_not_listening(host: str, port: int) -> str | None:

@@ -220,25 +220,38 @@ class _PackedGraph(GraphRewriter):
     def _add_packed(self, levels: Levels, integers: Int8, lowest: int) -> str:
         """Adds integers from `lowest` on as words, and the nodes that look the integers of each word up in a table.
 
-        A word is a number in the base `levels.count`, whose digits are the integers minus `lowest`.
+        A word is a number in the base `levels.count`, whose digits are the integers minus `lowest`. The first digit
+        counts ones.
         """
-        digits = np.pad(integers.ravel() - lowest, (0, -integers.size % levels.in_word)).reshape(-1, levels.in_word)
-        places = [levels.count**place for place in range(levels.in_word)]
-        words = self.constant(f"words_{len(self._nodes)}", digits.astype(np.uint16) @ np.array(places, np.uint16))
+        all_digits = integers.ravel() - lowest
+        # Zeros fill the last word.
+        missing_digits = -all_digits.size % levels.in_word
+        digits = np.pad(all_digits, (0, missing_digits)).reshape(-1, levels.in_word)
+        place_values = [levels.count**place for place in range(levels.in_word)]
+        words = digits.astype(np.uint16) @ np.array(place_values, np.uint16)
+        packed = self.constant(f"words_{len(self._nodes)}", words)
 
-        def make_table() -> str:
-            """Adds the integers of every word, `(words, integers)`, int8."""
-            ends = (self.constant(f"word_{end}", np.array(end)) for end in (0, levels.count**levels.in_word, 1))
-            every = self.new("Unsqueeze", self.new("Range", *ends), self.integers([1]))
-            table = self.new("Mod", self.new("Div", every, self.integers(places)), self.integers([levels.count]))
-            return self.new("Cast", self.new("Add", table, self.integers([lowest])), to=TensorProto.INT8)
-
-        table = self.once(("table", str(places), str(lowest)), make_table)
-        found = self.new("Gather", table, self.new("Cast", words, to=TensorProto.INT32))
-        if digits.size > integers.size:
+        table = self.once(
+            ("table", str(place_values), str(lowest)), lambda: self._add_table(levels, place_values, lowest)
+        )
+        found = self.new("Gather", table, self.new("Cast", packed, to=TensorProto.INT32))
+        if missing_digits:
             flat = self.new("Reshape", found, self.integers([-1]))
             found = self.new("Slice", flat, self.integers([0]), self.integers([integers.size]))
         return self.new("Reshape", found, self.integers(integers.shape))
+
+    def _add_table(self, levels: Levels, place_values: list[int], lowest: int) -> str:
+        """Adds the nodes that compute the integers of every possible word, `(words, integers)`, int8."""
+        first = self.constant("word_0", np.array(0))
+        end_value = levels.count**levels.in_word
+        end = self.constant(f"word_{end_value}", np.array(end_value))
+        step = self.constant("word_1", np.array(1))
+        words = self.new("Unsqueeze", self.new("Range", first, end, step), self.integers([1]))
+        # A digit is `word // place_value % levels.count`.
+        quotients = self.new("Div", words, self.integers(place_values))
+        digits = self.new("Mod", quotients, self.integers([levels.count]))
+        integers = self.new("Add", digits, self.integers([lowest]))
+        return self.new("Cast", integers, to=TensorProto.INT8)
 
     def new(self, operator: str, *inputs: str, **attributes: Any) -> str:
         return self.node(operator, inputs, "", f"packed_{len(self._nodes)}", **attributes)

@@ -54,6 +54,8 @@ GROUPED_DIMENSIONS = 5
 ROW_DISTANCES_DIMENSIONS = 4
 # The axis of slots in self-attention caches, `(inputs, heads, 1, slots, width)`.
 SLOT_AXIS = 3
+# The axis of groups in `SELF_ATTENTION_BIAS`.
+GROUP_AXIS = 2
 # If caches with groups are larger than the second-level cache of a core, one matrix-vector product a row is faster than
 # one matmul for all rows of an input. On platforms where ONNX Runtime has no matrix-vector kernel for a transposed
 # matrix, the matmul is always faster. 2 MiB is the size of this cache in recent Xeons.
@@ -100,37 +102,35 @@ class Caches:
         resized = self._buffer[self._first : self._first + count, :elements].reshape(count, *shape)
         if kept:
             # The cache next to the free place of the buffer moves first.
+            places = list(range(count))
             moves_up = self._first == 1
-            order = reversed(range(count)) if moves_up else range(count)
-            for cache in order:
-                self._copy_fitting(self.array[cache, :kept], resized[cache, :kept])
+            if moves_up:
+                places.reverse()
+            for place in places:
+                self._copy_fitting(self.array[place, :kept], resized[place, :kept])
         self.array = resized
 
     def _copy_fitting(self, source: Array, target: Array) -> None:
-        """Copies the positions that fit. The rest of the target keeps old values, which are masked."""
-        fitting = [slice(None)] * target.ndim
-        if self.axis is not None:
-            fitting[self.axis] = slice(min(source.shape[self.axis], target.shape[self.axis]))
-        target[tuple(fitting)] = source[tuple(fitting)]
+        """Copies the caches of as many inputs: the positions that fit. Other positions of the target are masked."""
+        if self.axis is None:
+            target[...] = source
+            return
+        end = min(source.shape[self.axis], target.shape[self.axis])
+        _first_positions(target, self.axis, end)[...] = _first_positions(source, self.axis, end)
 
     def write(self, start: int, source: Mapping[str, Array]) -> None:
         """Writes the caches of a chunk of inputs, by name, from input `start` on."""
         for cache, name in zip(self.array, self.names, strict=True):
-            part = source[name]
-            read = [slice(None)] * part.ndim
-            written = [slice(start, start + len(part)), *read[1:]]
-            if self.axis is not None:
-                positions = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
-                read[self.axis] = positions
-                written[self.axis] = positions
-            cache[tuple(written)] = part[tuple(read)]
+            chunk = source[name]
+            self._copy_fitting(chunk, cache[start : start + len(chunk)])
 
     def keep(self, moves: Sequence[tuple[int, int]], end: int) -> None:
         """Copies input `source` over input `target` for each pair `(target, source)`, positions up to `end`."""
-        used: list[slice] = [slice(None)] * self.array.ndim
+        used = self.array
         if self.axis is not None:
-            used[self.axis + 1] = slice(end)
-        for cache in self.array[tuple(used)]:
+            # The first axis of `array` is the one of the names.
+            used = _first_positions(self.array, self.axis + 1, end)
+        for cache in used:
             for target, source in moves:
                 cache[target] = cache[source]
 
@@ -146,9 +146,20 @@ def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
     graphs cannot do this: a recurrent decoder has one state an input, graphs for sentences have one group, and graphs
     of an older Slimseq have the same distances for all rows of an input.
     """
-    if SELF_ATTENTION_BIAS not in shapes or isinstance(shapes[SELF_ATTENTION_BIAS][2], int):
+    is_recurrent = SELF_ATTENTION_BIAS not in shapes
+    if is_recurrent or not _has_groups(shapes):
         return False
-    return DISTANCES not in shapes or len(shapes[DISTANCES]) == ROW_DISTANCES_DIMENSIONS
+    return DISTANCES not in shapes or _has_row_distances(shapes)
+
+
+def _has_groups(shapes: Mapping[str, Sequence[int | str]]) -> bool:
+    """Whether a decoder with self-attention takes any number of groups: its dimension has a name, and no number."""
+    return not isinstance(shapes[SELF_ATTENTION_BIAS][GROUP_AXIS], int)
+
+
+def _has_row_distances(shapes: Mapping[str, Sequence[int | str]]) -> bool:
+    """Whether each row of an input has distances of its own."""
+    return DISTANCES in shapes and len(shapes[DISTANCES]) == ROW_DISTANCES_DIMENSIONS
 
 
 class Memory:
@@ -162,25 +173,14 @@ class Memory:
         shapes = inputs.shapes
         self._is_recurrent = inputs.is_recurrent
         # Self-attention keys and values, or the states of recurrent layers: one entry a shape.
-        self._self_attention: list[Caches] = []
-        for name in inputs.updated:
-            shape = shapes[name]
-            if self._is_recurrent:
-                # A recurrent decoder's states are `(rows, width)` in the graph, and `(inputs, beams, width)` here.
-                shape = [shape[0], num_beams, *shape[1:]]
-            axis = None if self._is_recurrent else SLOT_AXIS
-            _caches_with_shape(self._self_attention, shape, axis).names.append(name)
+        self._self_attention = _states(inputs, num_beams) if self._is_recurrent else _self_attention_caches(inputs)
+        # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
+        self._cross_attention = _cross_attention_caches(inputs)
         self._num_beams = num_beams
         self._index = BeamCacheIndex(num_beams)
         self.version = 0
-        self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
-        self._has_row_distances = len(shapes.get(DISTANCES, ())) == ROW_DISTANCES_DIMENSIONS
-        # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
-        self._cross_attention: list[Caches] = []
-        for name in inputs.cross_attention:
-            shape = shapes[name]
-            axis = list(shape).index(SOURCE) if SOURCE in shape else None
-            _caches_with_shape(self._cross_attention, shape, axis).names.append(name)
+        self._has_groups = not self._is_recurrent and _has_groups(shapes)
+        self._has_row_distances = _has_row_distances(shapes)
         self.lengths: list[int] = []
         # Inputs and cross-attention positions for which arrays are allocated.
         self._max_inputs = 0
@@ -301,15 +301,19 @@ class Memory:
             views = {name: state.reshape(-1, state.shape[-1]) for name, state in views.items()}
         for caches in self._cross_attention:
             views |= caches.views(self.inputs)
-        grouped_bytes = sum(cache.nbytes for cache in views.values() if cache.ndim == GROUPED_DIMENSIONS)
-        is_large = grouped_bytes > L2_CACHE_BYTES
-        views[SELF_ATTENTION_BIAS] = self._index.bias(
-            one_row_groups=self._has_groups and HAS_MATRIX_VECTOR_KERNEL and is_large
-        )
+        views[SELF_ATTENTION_BIAS] = self._index.bias(one_row_groups=self._needs_one_row_groups(views))
         distances = self._index.distances
-        views[DISTANCES] = distances[:, None, None] if self._has_row_distances else distances
+        if self._has_row_distances:
+            # All groups, and all rows of a group, have the same distances.
+            distances = distances[:, None, None]
+        views[DISTANCES] = distances
         views[CROSS_ATTENTION_BIAS] = self._padding_bias[: self.inputs]
         return views
+
+    def _needs_one_row_groups(self, caches: Mapping[str, Array]) -> bool:
+        """Whether a step is faster if each row is a group of its own (see `L2_CACHE_BYTES`)."""
+        grouped_bytes = sum(cache.nbytes for cache in caches.values() if cache.ndim == GROUPED_DIMENSIONS)
+        return self._has_groups and HAS_MATRIX_VECTOR_KERNEL and grouped_bytes > L2_CACHE_BYTES
 
     def masks(self, rows: int) -> dict[str, Array]:
         """Returns new arrays for the masks of a run with so many tokens of each input, by the graph's names.
@@ -330,13 +334,49 @@ class Memory:
             self._padding_bias[index, ..., length:] = MASKED
 
 
+def _states(inputs: DecoderInputs, num_beams: int) -> list[Caches]:
+    """Returns caches for the states of a recurrent decoder.
+
+    The states are `(rows, width)` in the graph, and `(inputs, beams, width)` here.
+    """
+    found: list[Caches] = []
+    for name in inputs.updated:
+        rows, *width = inputs.shapes[name]
+        _caches_with_shape(found, [rows, num_beams, *width], axis=None).names.append(name)
+    return found
+
+
+def _self_attention_caches(inputs: DecoderInputs) -> list[Caches]:
+    found: list[Caches] = []
+    for name in inputs.updated:
+        _caches_with_shape(found, inputs.shapes[name], SLOT_AXIS).names.append(name)
+    return found
+
+
+def _cross_attention_caches(inputs: DecoderInputs) -> list[Caches]:
+    found: list[Caches] = []
+    for name in inputs.cross_attention:
+        shape = inputs.shapes[name]
+        axis = list(shape).index(SOURCE) if SOURCE in shape else None
+        _caches_with_shape(found, shape, axis).names.append(name)
+    return found
+
+
 def _caches_with_shape(found: list[Caches], shape: Sequence[int | str], axis: int | None) -> Caches:
     """Returns the caches of a shape among the found ones, to which new ones are added if there are none."""
     for caches in found:
         if list(caches.shape) == list(shape):
             return caches
-    found.append(Caches(shape, axis))
-    return found[-1]
+    added = Caches(shape, axis)
+    found.append(added)
+    return added
+
+
+def _first_positions(array: Array, axis: int, end: int) -> Array:
+    """Returns a view of the positions of an axis before `end`."""
+    index = [slice(None)] * array.ndim
+    index[axis] = slice(end)
+    return array[tuple(index)]
 
 
 def _round_up(value: int, multiple: int) -> int:

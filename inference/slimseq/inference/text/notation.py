@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from babel import Locale, UnknownLocaleError
 from babel.numbers import get_currency_name
@@ -54,12 +54,16 @@ _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
 _COUNTS = (1, 2, 5)
 
-# A number, and what belongs to it: either a currency or a name such as "BA 117" before it, or else the sign of a decade
-# (1990s), of a currency, or a unit after it. The `m` of 1.7m is no unit: it stands for millions.
+# What may belong to a number before it: a currency, or a name such as "BA 117".
+_BEFORE_NUMBER = (
+    rf"(?P<money>{CURRENCY_SIGN}|{CURRENCY_CODE})[ \u00a0]?(?=[0-9])|(?P<name>[A-Z]{{1,5}}-?|[A-Z]{{2,5}} )(?=[0-9])"
+)
+# What may belong to a number after it: the sign of a decade (1990s), the sign of a currency, or a unit. The `m` of 1.7m
+# is no unit: it stands for millions.
+_AFTER_NUMBER = r"(?P<decade>s)|[ \u00a0-]?(?:(?P<sign>[$£€¥₹₽])|(?P<unit>(?!(?<=[0-9])m\b)(?:[^\W\d_]|[°/]){1,20}))"
+# A number and what belongs to it. What is after the number belongs to it only if nothing before it does.
 _MEASURE = re.compile(
-    rf"(?<![\w.,$])(?:(?P<money>{CURRENCY_SIGN}|{CURRENCY_CODE})[ \u00a0]?(?=[0-9])"
-    rf"|(?P<name>[A-Z]{{1,5}}-?|[A-Z]{{2,5}} )(?=[0-9]))?(?P<number>{NUMERAL})(?(money)|(?(name)|(?:(?P<decade>s)"
-    rf"|[ \u00a0-]?(?:(?P<sign>[$£€¥₹₽])|(?P<unit>(?!(?<=[0-9])m\b)(?:[^\W\d_]|[°/]){{1,20}})))?))(?!\w)"
+    rf"(?<![\w.,$])(?:{_BEFORE_NUMBER})?(?P<number>{NUMERAL})(?(money)|(?(name)|(?:{_AFTER_NUMBER})?))(?!\w)"
 )
 _THOUSANDS = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
 # Capital letters before a number that are translated, so that they are no names.
@@ -69,7 +73,8 @@ _MAX_PLACES = 8
 # Limit of the characters of a sentence that are compared: models read fewer.
 _MAX_CHARACTERS = 20_000
 # Characters of a translation before and after a number that are looked at.
-_BEFORE, _AFTER = 8, 30
+_CHARACTERS_BEFORE = 8
+_CHARACTERS_AFTER = 30
 # Words after a number among which its currency is: "5 milhões de euros".
 _WORDS_TO_CURRENCY = 3
 _WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
@@ -89,7 +94,8 @@ class Notation:
         self._locale = locale
         symbols = locale.number_symbols["latn"]
         # The separators of decimals and of thousands.
-        self.decimal, self.group = str(symbols["decimal"]), str(symbols["group"])
+        self.decimal = str(symbols["decimal"])
+        self.group = str(symbols["group"])
         self.is_spaced = self.group.isspace()
         # A whole numeral of the language. 3.11 and 24.12.2025 are none in Portuguese, where a dot separates thousands.
         self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:[{self.group}][0-9]{{3}})+)(?:[{self.decimal}][0-9]+)?")
@@ -209,8 +215,9 @@ class Notation:
         # Such as `0 Milliarden`, or `00億`: a number of two digits and a word.
         pattern = str(plural.get(magnitude, forms["other"][magnitude]).pattern)
         word = with_plain_spaces(pattern.replace("0", "").replace("'", ""))
-        # By how many digits the number is longer than the English one. Without a word it has all digits.
-        shift = pattern.count("0") - 1 if word.strip() else power
+        # By how many digits the number is longer than the English one. Without a word, it has all digits.
+        has_word = bool(word.strip())
+        shift = pattern.count("0") - 1 if has_word else power
         number = f"{value.scaleb(shift):,f}" if shift else numeral
         return number, word.rstrip()
 
@@ -247,8 +254,9 @@ class Notation:
         for name, name_alone in ((wide, alone), (alone, alone), (short, short)):
             values = {"MMMM": name, "LLLL": name_alone, "MMM": short, "M": month, "MM": f"{month:02}"}
             values |= {"y": year, "YYYY": year}
-            for number in (day, f"0{day}"):
-                values |= {"d": number, "dd": number}
+            # The 7 of July is also written 07. A template without a day reads neither.
+            for digits in (day, f"0{day}"):
+                values |= {"d": digits, "dd": digits}
                 found += [each % values for each in templates]
         found += [each.replace(".", "") for each in found]
         return list(dict.fromkeys(map(with_plain_spaces, found)))
@@ -308,56 +316,83 @@ def changed_measures(source: str, output: str, language: str, target: str) -> li
         ranges = places.get(groups_of(match["number"]), [])[: _MAX_PLACES + 1]
         if not ranges or len(ranges) > _MAX_PLACES:
             continue
-        if all(_is_changed(match, output, start, end, own, notation) for start, end in ranges):
+        found = [_FoundNumber.at(output, start, end) for start, end in ranges]
+        if all(_is_changed(match, each, own, notation) for each in found):
             changed.append(source[match.start() : match.end()])
     return changed
 
 
-def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: Notation, notation: Notation) -> bool:
-    """Whether a number at a place of the translation has something else beside it than the match of the source has."""
-    before, after = output[max(start - _BEFORE, 0) : start], output[end : end + _AFTER]
-    lowered = after.lower()
-    name, unit = match["name"] or "", match["unit"] or ""
-    target = notation.language
+class _FoundNumber(NamedTuple):
+    """A number at a place of a translation, and the texts before and after it."""
 
+    number: str
+    before: str
+    after: str
+
+    @classmethod
+    def at(cls, output: str, start: int, end: int) -> "_FoundNumber":
+        before = output[max(start - _CHARACTERS_BEFORE, 0) : start]
+        after = output[end : end + _CHARACTERS_AFTER]
+        return cls(output[start:end], before, after)
+
+
+def _is_changed(match: re.Match[str], found: _FoundNumber, own: Notation, notation: Notation) -> bool:
+    """Whether a number of the translation has something else beside it than the match of the source has.
+
+    `own` is the notation of the source, `notation` the notation of the translation.
+    """
     number = match["number"]
-    is_copied = number == output[start:end]
+    is_copied = number == found.number
     is_of_thousands = own.group in number and _THOUSANDS.fullmatch(number) is not None
     if is_copied and is_of_thousands and own.group == notation.decimal:
         # 1.250 is a number of thousands in Portuguese, a decimal in English.
         return True
 
+    unit = match["unit"] or ""
     money = match["money"] or match["sign"] or own.currency_nouns.get(unit.lower())
     if money:
-        near = f"{before.lower()} {' '.join(lowered.split()[:_WORDS_TO_CURRENCY])}"
-        if any(each in near for each in (*own.currency_names(money), *notation.currency_names(money))):
+        if _has_currency(found, (*own.currency_names(money), *notation.currency_names(money))):
             return False
         # A noun such as "pounds" may be a unit of weight too, which is looked at below.
         if own.unit_name(unit) is None:
             return True
 
-    if name:
+    if match["name"]:
         # A word in capitals before a number is a name in English. German says "WM 2014" for the World Cup.
-        may_be_word = own.language != "en" and name.endswith(" ")
-        return not may_be_word and _lacks_name(name.rstrip(" -"), before, after)
+        may_be_word = own.language != "en" and match["name"].endswith(" ")
+        return not may_be_word and _lacks_name(match["name"].rstrip(" -"), found)
 
     if match["decade"]:
-        return target in _DECADES and not lowered.startswith(_DECADES[target])
+        target = notation.language
+        return target in _DECADES and not found.after.lower().startswith(_DECADES[target])
 
-    if unit == "percent" or match.string.startswith(("%", " %"), match.end()):
-        # "By 5 %" and "to 5 %" are not the same.
-        preposition = match.string[max(match.start() - len("to "), 0) : match.start()].strip()
-        return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
+    is_percentage = unit == "percent" or match.string.startswith(("%", " %"), match.end())
+    if is_percentage:
+        return _has_opposite_preposition(match, found, notation.language)
 
-    return _lacks_unit(unit, notation.unit_words(own.unit_name(unit)), lowered)
+    return _lacks_unit(unit, notation.unit_words(own.unit_name(unit)), found.after.lower())
 
 
-def _lacks_name(letters: str, before: str, after: str) -> bool:
-    """Whether the letters of a name such as BA 117 are surely not beside a number, given the texts around it."""
-    if letters in _NOT_NAMES or letters in before + after:
+def _has_currency(found: _FoundNumber, names: Sequence[str]) -> bool:
+    """Whether a name of a currency, in lower case, is near a number."""
+    words_after = found.after.lower().split()[:_WORDS_TO_CURRENCY]
+    near = f"{found.before.lower()} {' '.join(words_after)}"
+    return any(name in near for name in names)
+
+
+def _lacks_name(letters: str, found: _FoundNumber) -> bool:
+    """Whether the letters of a name such as BA 117 are surely not beside a number."""
+    if letters in _NOT_NAMES or letters in found.before + found.after:
         return False
     # Any capital before the number is enough: ACE2 may be ECA2, but not 2.
-    return not before.rstrip(" -")[-1:].isupper()
+    return not found.before.rstrip(" -")[-1:].isupper()
+
+
+def _has_opposite_preposition(match: re.Match[str], found: _FoundNumber, target: str) -> bool:
+    """Whether a percentage has the wrong preposition: "by 5 %" and "to 5 %" are not the same."""
+    preposition = match.string[max(match.start() - len("to "), 0) : match.start()].strip()
+    wrong = _OPPOSITES.get(target, {}).get(preposition)
+    return found.before.split()[-1:] == [wrong]
 
 
 def _lacks_unit(unit: str, names: Sequence[str], after: str) -> bool:

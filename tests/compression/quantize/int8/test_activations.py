@@ -63,11 +63,11 @@ def test_values_that_are_all_zero_have_a_positive_scale() -> None:
 
 
 def test_outputs_of_norms_and_attention_have_a_static_scale_and_other_inputs_have_none(
-    either: Context, tmp_path: Path
+    family_context: Context, tmp_path: Path
 ) -> None:
-    source = either.store.folder(Task.TRANSLATION, "original")
+    source = family_context.store.folder(Task.TRANSLATION, "original")
     export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
-    family = either.store.manifest(Task.TRANSLATION, "original").family
+    family = family_context.store.manifest(Task.TRANSLATION, "original").family
     down = "wo" if family == Family.T5 else "fc2"
 
     for graph in (ENCODER, DECODER):

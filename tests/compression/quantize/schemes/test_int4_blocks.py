@@ -96,16 +96,18 @@ def test_calibration_needs_data(context: Context, tmp_path: Path, files: str | N
     assert context.store.variants(Task.TRANSLATION) == ["original"]
 
 
-def test_it_is_half_of_int8_and_answers_do_not_depend_on_company(either: Context, tmp_path: Path) -> None:
+def test_it_is_half_of_int8_and_answers_do_not_depend_on_company(family_context: Context, tmp_path: Path) -> None:
     options = QuantizeOptions("int4-blocks", calibration_samples=10)
-    int8 = quantize(either, Task.TRANSLATION, "original", "int8")
+    int8 = quantize(family_context, Task.TRANSLATION, "original", "int8")
 
-    manifest = quantize(either, Task.TRANSLATION, "original", "blocks", options, DataFiles([tiny_file(tmp_path)]))
+    manifest = quantize(
+        family_context, Task.TRANSLATION, "original", "blocks", options, DataFiles([tiny_file(tmp_path)])
+    )
 
-    assert error(either, manifest, tmp_path) < 0.2
+    assert error(family_context, manifest, tmp_path) < 0.2
     assert manifest.lineage[-1].parameters["calibration_pairs"] == 10
     assert manifest.size.bytes_by_format["onnx"] < int8.size.bytes_by_format["onnx"]
     texts = ["It rained all night.", "A", "The train to the coast leaves at noon from the other side."]
-    with load(either.store.folder(Task.TRANSLATION, "blocks")) as model:
+    with load(family_context.store.folder(Task.TRANSLATION, "blocks")) as model:
         together = model.generate(texts, max_new_tokens=12)
         assert [model.generate([text], max_new_tokens=12)[0] for text in texts] == together

@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
@@ -147,6 +148,12 @@ class EngineWorker:
         """Returns the expected tokens of its rows that count for the reserve, or of the others."""
         return sum(each.tokens for each in self.rows.values() if each.is_reserved is is_reserved)
 
+    def forget_encoded(self) -> None:
+        """Removes the rows from `waiting` that the encoder has run."""
+        waiting_rows = self.engine.waiting if self.engine else 0
+        encoded_rows = len(self.waiting) - waiting_rows
+        self.waiting = self.waiting[encoded_rows:]
+
     def admit(self, engine: Engine) -> None:
         """Runs the encoder for rows that wait, unless they should wait for others to share the run."""
         decoding_rows = len(engine) - engine.waiting
@@ -157,6 +164,75 @@ class EngineWorker:
         engine.admit()
         # If rows are left, since they are long, they must not wait again: their next chunk runs at the next step.
         self.waited_steps = MAX_WAITED_STEPS if engine.waiting else 0
+
+
+class NextStart(NamedTuple):
+    """The request whose next row starts, and whether this row counts for the reserve for short rows."""
+
+    request: QueuedRequest
+    is_reserved: bool
+
+
+class EngineCapacity:
+    """What the rows of an engine leave of its limits: rows, tokens, hypotheses, and tokens of the next encoder run."""
+
+    def __init__(self, worker: EngineWorker, *, max_rows: int, max_tokens: int, reserve: int) -> None:
+        """Computes what is left.
+
+        Args:
+            worker: the engine and its rows. Rows that start later are added by `take`.
+            max_rows: the engine's share of all rows, queued and in flight.
+            max_tokens: limit of the expected tokens of its rows.
+            reserve: limit of the expected tokens of its reserved rows, which do not count for `max_tokens`.
+        """
+        reserved_tokens = worker.tokens(is_reserved=True)
+        other_tokens = worker.tokens(is_reserved=False)
+        self._worker = worker
+        self._max_rows = max_rows
+        self._tokens_left = max_tokens - other_tokens
+        self._reserve_left = reserve - reserved_tokens
+        self._max_tokens_of_short_row = reserve // SHORT_DIVISOR
+        self._mean_tokens = (reserved_tokens + other_tokens) / max(len(worker.rows), 1)
+        # The hypotheses of requests with few rows (True), and of others (False).
+        self._hypotheses = Counter[bool]()
+        for each in worker.rows.values():
+            self._hypotheses[_has_few_rows(each.request)] += each.options.num_beams
+        max_encoded = MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS
+        self._encoder_tokens_left = max_encoded - sum(worker.waiting)
+
+    def next_start(self, queue: Sequence[QueuedRequest]) -> NextStart | None:
+        """Returns which request's next row may start now. None if the engine has no capacity for any."""
+        if len(self._worker) >= self._max_rows or self._encoder_tokens_left <= 0:
+            return None
+        startable = [each for each in queue if self._has_hypotheses_left(each)]
+        if not startable:
+            return None
+
+        request = min(startable, key=by_virtual_finish)
+        is_engine_empty = len(self._worker) == 0
+        # An engine without rows takes any row, however long.
+        if request.next_tokens <= self._tokens_left or is_engine_empty:
+            return NextStart(request, is_reserved=False)
+
+        # The next row does not fit. Only a short one may start, within the reserve.
+        max_tokens = min(self._max_tokens_of_short_row, self._reserve_left)
+        short = [each for each in startable if _has_few_rows(each) and each.next_tokens <= max_tokens]
+        if not short:
+            return None
+        return NextStart(min(short, key=by_virtual_finish), is_reserved=True)
+
+    def take(self, started: InFlight) -> None:
+        """Subtracts a row that was started."""
+        if started.is_reserved:
+            self._reserve_left -= started.tokens
+        else:
+            self._tokens_left -= started.tokens
+        self._hypotheses[_has_few_rows(started.request)] += started.options.num_beams
+        self._encoder_tokens_left -= len(started.request.rows[started.row].ids)
+
+    def _has_hypotheses_left(self, request: QueuedRequest) -> bool:
+        max_hypotheses = _max_hypotheses(request, self._max_rows, self._mean_tokens)
+        return self._hypotheses[_has_few_rows(request)] < max_hypotheses
 
 
 class ContinuousBatching(RequestQueue):
@@ -243,47 +319,15 @@ class ContinuousBatching(RequestQueue):
         in_flight = sum(map(len, self._workers))
         share = math.ceil((self._queued_rows() + in_flight) / len(self._threads))
 
-        # What the rows in flight leave of the limits: of tokens, of hypotheses, and of the next encoder run.
-        reserved_tokens = worker.tokens(is_reserved=True)
-        other_tokens = worker.tokens(is_reserved=False)
-        reserve = self._reserve - reserved_tokens
-        budget = self._budget - other_tokens
-        mean_tokens = (reserved_tokens + other_tokens) / max(len(worker.rows), 1)
-        # The hypotheses of requests with few rows (True), and of others (False).
-        hypotheses = Counter[bool]()
-        for each in worker.rows.values():
-            hypotheses[_has_few_rows(each.request)] += each.options.num_beams
-        waiting_rows = worker.engine.waiting if worker.engine else 0
-        encoded_rows = len(worker.waiting) - waiting_rows
-        worker.waiting = worker.waiting[encoded_rows:]
-        max_encoded = MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS
-        encoder_budget = max_encoded - sum(worker.waiting)
-
-        while self._queue and len(worker) < share and encoder_budget > 0:
-            startable = [
-                each
-                for each in self._queue
-                if hypotheses[_has_few_rows(each)] < _max_hypotheses(each, share, mean_tokens)
-            ]
-            if not startable:
+        worker.forget_encoded()
+        capacity = EngineCapacity(worker, max_rows=share, max_tokens=self._budget, reserve=self._reserve)
+        while self._queue:
+            start = capacity.next_start(self._queue)
+            if start is None:
                 break
-            request = min(startable, key=by_virtual_finish)
-            # An engine without rows takes any row, however long.
-            is_reserved = request.next_tokens > budget and len(worker) > 0
-            if is_reserved:
-                # The next row does not fit. Only a short one may start, within the reserve.
-                max_tokens = min(self._reserve // SHORT_DIVISOR, reserve)
-                short = [each for each in startable if _has_few_rows(each) and each.next_tokens <= max_tokens]
-                if not short:
-                    break
-                request = min(short, key=by_virtual_finish)
-                reserve -= request.next_tokens
-            else:
-                budget -= request.next_tokens
-            started = self._start_row(request, is_reserved=is_reserved)
+            started = self._start_row(start.request, is_reserved=start.is_reserved)
             worker.joining.append(started)
-            hypotheses[_has_few_rows(request)] += started.options.num_beams
-            encoder_budget -= len(request.rows[started.row].ids)
+            capacity.take(started)
         if self._queue:
             # Another worker may have capacity for the rest.
             self._changed.notify()

@@ -6,6 +6,7 @@ the same reference are compared: a retention is a share of the reference's quali
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from slimseq.app.errors import NoVariantFits
 from slimseq.app.serving.selection.defaults import Defaults
@@ -104,18 +105,16 @@ class LimitSelector:
         if not fitting:
             found = "; ".join(map(str, candidates)) or "no measured one"
             raise NoVariantFits(task.value, limits_in_words, found)
+
         if "min_retention" in limits:
-            criterion = "fastest"
-            best = fitting
+            selected, criterion, untimed = _fastest(fitting)
         else:
-            criterion = "best retention"
             highest = max(each.known_retention for each in fitting)
-            best = [each for each in fitting if each.known_retention == highest]
-        chosen, untimed = fastest_of([each.manifest for each in best], {each.name: each.measured for each in best})
-        if criterion == "fastest" and len(best) > 1 and chosen.variant in untimed:
-            criterion = "smallest, since no speed was measured,"
-        selected = next(each for each in best if each.name == chosen.variant)
-        left_out = _left_out(limits, candidates, [name for name in untimed if name != chosen.variant])
+            selected, _, untimed = _fastest([each for each in fitting if each.known_retention == highest])
+            criterion = "best retention"
+
+        others_untimed = [name for name in untimed if name != selected.name]
+        left_out = _left_out(limits, candidates, others_untimed)
         count = counted(len(fitting), "variant")
         return selected.manifest, f"{criterion} of {count} within {limits_in_words}: {selected}{left_out}"
 
@@ -180,6 +179,25 @@ class LimitSelector:
             return self.defaults.catalogue.runtime(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return None
+
+
+class _Fastest(NamedTuple):
+    """The fastest of some candidates, why it is the first, and the names of those whose speed cannot be compared."""
+
+    candidate: Candidate
+    criterion: str
+    untimed: Sequence[str]
+
+
+def _fastest(candidates: Sequence[Candidate]) -> _Fastest:
+    """Returns the fastest candidate. Without comparable speeds, it is the smallest."""
+    measured = {each.name: each.measured for each in candidates}
+    chosen, untimed = fastest_of([each.manifest for each in candidates], measured)
+    criterion = "fastest"
+    if len(candidates) > 1 and chosen.variant in untimed:
+        criterion = "smallest, since no speed was measured,"
+    candidate = next(each for each in candidates if each.name == chosen.variant)
+    return _Fastest(candidate, criterion, untimed)
 
 
 def _left_out(limits: Limits, candidates: Sequence[Candidate], untimed: Sequence[str]) -> str:

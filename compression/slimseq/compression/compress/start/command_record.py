@@ -1,7 +1,7 @@
-"""What a run's findings belong to: the model, the data and the options of one command.
+"""The record of a `compress` command: the model, the data and the options that decide its result.
 
-The folder of a run keeps it as the first finding. A command whose record differs is refused, since numbers that were
-measured for other data or another bar would decide for it.
+The folder of a run keeps this record as its first finding (see `RunFolder`). A command with another record is refused
+in this folder. Otherwise it would decide by numbers that were measured on other data, or for another quality.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.step_keys import data_digest
 from slimseq.models_store.manifest import Manifest
 
-# The name of the finding.
+# The name of the record among the findings.
 COMMAND = "command"
-# The parts of a record whose values are too long to show.
+# The parts of a record whose values are hashes. Errors name these parts without their values.
 HASHED = {"the model", "--data", "--unlabelled", "--dev", "--test"}
 
 
 def command_record(context: Context, original: Manifest, options: CompressOptions) -> dict[str, Any]:
-    """Returns what decides the result of a command. Data files are told by their content, and not by their names."""
+    """Returns what decides the result of a command. Data files are identified by hashes of their content."""
     return {
         "the model": original.digest,
         "--data": data_digest(options.train),
@@ -40,19 +40,24 @@ def command_record(context: Context, original: Manifest, options: CompressOption
 
 
 def check_same_command(folder: RunFolder, record: Mapping[str, Any]) -> None:
-    """Checks that the findings of a folder, if it has any, belong to a command.
+    """Checks that a folder is empty, or has the run of the command with this record.
 
     Raises:
-        BadParameters: they belong to another one; the line says what differs.
+        BadParameters: the folder has the run of another command. The error says what differs.
     """
     known = folder.get(COMMAND)
     if known is None:
         return
-    differing = [
-        name if name in HASHED else f"{name} ({_shown(known.get(name))} there, {_shown(value)} now)"
-        for name, value in record.items()
-        if known.get(name) != value
-    ]
+
+    differing: list[str] = []
+    for name, value in record.items():
+        known_value = known.get(name)
+        if value == known_value:
+            continue
+        if name in HASHED:
+            differing.append(name)
+        else:
+            differing.append(f"{name} ({_shown(known_value)} there, {_shown(value)} now)")
     if differing:
         raise BadParameters(
             f"{folder.path} has the run of another command, which differs in {', '.join(differing)}; name another "
@@ -61,4 +66,5 @@ def check_same_command(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def _shown(value: object) -> str:
-    return "none" if value in (None, "") else f"{value}"
+    is_unset = value is None or value == ""
+    return "none" if is_unset else str(value)
