@@ -44,8 +44,12 @@ FORM_PATHS = [libretranslate.PATH + path for path in libretranslate.FORM_PATHS]
 MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluations/upload": (MULTIPART,)}
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, replica: str | None = None) -> FastAPI:
     """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
+
+    Args:
+        settings: of the service.
+        replica: name of this replica in a cluster, which some responses show.
 
     Raises:
         pydantic.ValidationError: a variable is no valid setting.
@@ -55,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SlimseqError: a public key of `trusted_keys` cannot be read.
     """
     settings = settings or Settings()
-    services = Services(settings, VERSION)
+    services = Services(settings, VERSION, replica)
     app = FastAPI(
         title="Slimseq",
         version=VERSION,
