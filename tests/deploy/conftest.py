@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ class Prometheus:
         raise AssertionError(f"Prometheus has no data for {expression}")
 
 
+@contextmanager
+def running_prometheus(configuration: Path, data: Path) -> Iterator[Prometheus]:
+    """Starts a Prometheus with a configuration, and stops it."""
+    port = free_port()
+    options = [f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{port}"]
+    command = ["prometheus", f"--config.file={configuration}", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield Prometheus(port)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 # For this folder alone: the load would slow down the tests that follow.
 @pytest.fixture(scope="package")
 def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Prometheus]]:
@@ -105,15 +120,8 @@ def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         own, found = re.subn(r"/etc/slimseq/prometheus\.key", str(key), own)
         assert found == 1
         configuration.write_text(own)
-        port = free_port()
-        options = [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-        command = ["prometheus", f"--config.file={configuration}", *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield service, Prometheus(port)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+        with running_prometheus(configuration, folder / "data") as prometheus:
+            yield service, prometheus
 
 
 def record_agreement(store: Store) -> None:

@@ -20,9 +20,10 @@ def promtool(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 @needs_prometheus
-def test_prometheus_takes_the_configuration_and_the_rules(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["prometheus.yml", "cluster.yml"])
+def test_prometheus_takes_the_configuration_and_the_rules(name: str, tmp_path: Path) -> None:
     shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
-    configuration, key = tmp_path / "prometheus.yml", tmp_path / "prometheus.key"
+    configuration, key = tmp_path / name, tmp_path / "prometheus.key"
     # In the container the file of the key is elsewhere, and promtool looks for it.
     configuration.write_text(configuration.read_text().replace("/etc/slimseq/prometheus.key", str(key)))
     key.write_text("key")
@@ -76,3 +77,18 @@ def test_compose_mounts_what_grafana_and_prometheus_read() -> None:
     assert mounts["deploy/grafana/dashboards"] == folder and mounts["deploy/prometheus/rules"]
     assert (GRAFANA / "dashboards" / Path(home).relative_to(folder)).is_file()
     assert all((ROOT / source).exists() for source in mounts)
+
+
+@of_dashboards
+def test_every_series_of_a_panel_is_that_of_the_chosen_replicas(path: Path) -> None:
+    """A series that a recording rule makes, with a colon in its name, is about the service as a whole."""
+    selectors = [
+        (panel["title"], name, labels)
+        for panel in panels(path)
+        for target in panel["targets"]
+        for name, labels in re.findall(r"(?<![:\w])(slimseq_\w+)(\{[^}]*\})?", target["expr"])
+    ]
+
+    assert len(selectors) > 30
+    for title, name, labels in selectors:
+        assert 'replica=~"$replica"' in labels, (title, name)

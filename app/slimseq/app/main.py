@@ -47,8 +47,12 @@ MEDIA_TYPES: dict[str, tuple[str, ...]] = dict.fromkeys(FORM_PATHS, (JSON, FORM,
 MEDIA_TYPES["/evaluations/upload"] = (MULTIPART,)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, replica: str | None = None) -> FastAPI:
     """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
+
+    Args:
+        settings: of the service.
+        replica: name of this replica in a cluster, which some responses show.
 
     Raises:
         pydantic.ValidationError: a variable is no valid setting.
@@ -58,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SlimseqError: a public key of `trusted_keys` cannot be read.
     """
     settings = settings or Settings()
-    services = Services(settings, VERSION)
+    services = Services(settings, VERSION, replica)
     app = FastAPI(
         title="Slimseq",
         version=VERSION,

@@ -58,7 +58,7 @@ FIRST_ARTIFACT = (
 class Services:
     """The service objects that routes use. No variant is loaded yet."""
 
-    def __init__(self, settings: Settings, version: str) -> None:
+    def __init__(self, settings: Settings, version: str, replica: str | None = None) -> None:
         signers = [Path(place) for place in listed(settings.trusted_keys or "")]
         store = Store(settings.store, TrustedKeys.read(signers) if signers else None)
         catalogue = Catalogue(store, runtime_name(settings.runtime))
@@ -68,7 +68,7 @@ class Services:
         problems = [kind.slug for kind in PROBLEM_TYPES.values()]
         self.metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
         self.traces = Traces.from_environment(version)
-        self.latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
+        self.latency = LatencyWindow(LATENCY_WINDOW_SECONDS, replica=replica)
         work = WorkLimits(max_tokens=settings.max_batch_tokens, queue_rows=settings.queue_rows)
         self.pool = Pool(
             Loader(store, self.metrics, work, settings.workers, settings.threads, traces=self.traces),
@@ -83,7 +83,7 @@ class Services:
         shown_limits = settings.model_dump(
             include={"max_body_bytes", "max_connections", "max_texts", "max_text_characters", "queue_rows"}
         )
-        self.inventory = Inventory(chooser, self.pool, version, monitor, shown_limits)
+        self.inventory = Inventory(chooser, self.pool, version, monitor, shown_limits, replica)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
         traffic = Traffic(self.metrics)

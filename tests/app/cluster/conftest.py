@@ -1,9 +1,14 @@
 """Tests of the service on Ray, which only `make test-cluster` installs: they start a cluster of two nodes."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
     from tests.app.cluster.nodes import Nodes
@@ -17,3 +22,22 @@ def nodes() -> "Iterator[Nodes]":
 
     with two_nodes() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two variants of the embedded translator."""
+    root = tmp_path_factory.mktemp("cluster") / "store"
+    for variant in ("quantized", "compact"):
+        folder = embedded.folder(Task.TRANSLATION, variant)
+        shutil.copytree(folder, Store(root).folder(Task.TRANSLATION, variant))
+    return root
+
+
+@pytest.fixture(scope="session")
+def deployed(nodes: "Nodes", small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> "Nodes":
+    """Two replicas of the small store, one on each node."""
+    from tests.app.cluster.nodes import TWO_REPLICAS, config_of
+
+    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *TWO_REPLICAS), replicas=2)
+    return nodes

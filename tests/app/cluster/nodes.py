@@ -20,10 +20,17 @@ from tests.service.conftest import free_port
 
 # A small object store, since nothing is put into it. `num_cpus` is what Ray counts: this machine may have fewer cores.
 NODE = {"num_cpus": 2, "object_store_memory": 80 * 1024 * 1024}
-# With these settings Ray notices a node that is gone within a second or two, and not after half a minute.
-SYSTEM = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+SYSTEM = {
+    # With these settings Ray notices a node that is gone within a second or two, and not after half a minute.
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+    # Ray collects metrics every second, and not every ten.
+    "metrics_report_interval_ms": 1000,
+}
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join(sys.path)}
 WAIT_SECONDS = 90.0
+TWO_REPLICAS = ("--min-replicas", "2", "--max-replicas", "2")
 APPLICATION, DEPLOYMENT = "slimseq", "Slimseq"
 
 

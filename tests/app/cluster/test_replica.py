@@ -1,6 +1,7 @@
 """A replica in this process, without a cluster: when it is healthy, and which store it refuses."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from fastapi.testclient import TestClient
@@ -23,6 +24,12 @@ def options(store: Path, folder: Path) -> ReplicaOptions:
     return ReplicaOptions(settings=settings)
 
 
+@pytest.fixture(autouse=True)
+def context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray tells a replica in a cluster."""
+    monkeypatch.setattr("ray.serve.get_replica_context", lambda: Mock(replica_tag="tested"))
+
+
 def test_a_replica_is_healthy_once_its_variants_are_loaded(embedded: Store, tmp_path: Path) -> None:
     replica = Replica(options(embedded.root, tmp_path))
 
@@ -30,8 +37,10 @@ def test_a_replica_is_healthy_once_its_variants_are_loaded(embedded: Store, tmp_
         assert client.portal is not None
         client.portal.call(replica.check_health)
         answer = client.post("/translate", json={"text": "Good morning."}, headers={"X-Request-ID": "mine"})
+        memory = client.get("/memory")
 
     assert answer.status_code == 200 and "x-request-id" not in answer.headers
+    assert memory.json()["replica"] == "tested"
 
 
 def test_a_replica_that_can_serve_nothing_is_not_healthy(tmp_path: Path) -> None:

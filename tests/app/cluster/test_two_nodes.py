@@ -1,6 +1,5 @@
 """The service on a cluster of two Ray nodes: what a client sees while variants, artifacts and machines come and go."""
 
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,10 @@ from slimseq.models_store.store import Store
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed: `make test-cluster` runs this")
 
-from tests.app.cluster.nodes import Nodes, config_of, until
+from tests.app.cluster.nodes import TWO_REPLICAS, Nodes, config_of, until
 
 TEXTS = ("Good morning.", "The children are playing in the garden.", "We meet again on Monday at nine.")
 TRANSLATION = Task.TRANSLATION
-TWO_REPLICAS = ("--min-replicas", "2", "--max-replicas", "2")
 
 
 @dataclass
@@ -62,22 +60,6 @@ class Load:
         """Waits for so many more answers."""
         wanted = len(self.answers) + more
         until(lambda: len(self.answers) >= wanted or bool(self.errors))
-
-
-@pytest.fixture(scope="module")
-def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two variants of the embedded translator."""
-    root = tmp_path_factory.mktemp("cluster") / "store"
-    for variant in ("quantized", "compact"):
-        shutil.copytree(embedded.folder(TRANSLATION, variant), Store(root).folder(TRANSLATION, variant))
-    return root
-
-
-@pytest.fixture(scope="module")
-def deployed(nodes: Nodes, small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Nodes:
-    """Two replicas of the small store, one on each node."""
-    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *TWO_REPLICAS), replicas=2)
-    return nodes
 
 
 def translations_of(answers: Sequence[tuple[str, str, str]]) -> dict[str, set[str]]:

@@ -1,10 +1,12 @@
 """The deployment of Ray Serve: each replica is the whole application, in a process of its own.
 
 Ray starts, replaces, scales and drains replicas, and its proxies forward requests to them. A replica adds what Ray
-cannot know: when it is ready.
+cannot know: when it is ready, and the metrics of the service.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +15,7 @@ from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from slimseq.app.cluster.metrics import RayMetrics, keep_publishing
 from slimseq.app.errors import UnusableStore
 from slimseq.app.failures import switch_off_backtraces
 from slimseq.app.main import create_app
@@ -66,11 +69,13 @@ class Replica:
         bound_heaps()
         switch_off_backtraces()
         settings = Settings(**self._options.settings)
-        app = create_app(settings)
+        name = serve.get_replica_context().replica_tag
+        app = create_app(settings, name)
         app.add_middleware(ProxyRequestId)
         check_digests(Store(settings.store), self._options.digests)
         configure_logging(settings.log_level)
         self._services = app.state.services
+        show_metrics(app, RayMetrics(self._services.metrics.registry, name))
         return app
 
     async def check_health(self) -> None:
@@ -78,6 +83,22 @@ class Replica:
         while self._services.readiness.is_loading:
             await asyncio.sleep(POLL_SECONDS)
         self._services.readiness.check()
+
+
+def show_metrics(app: FastAPI, metrics: RayMetrics) -> None:
+    """Makes Ray show the metrics while the application runs."""
+    lifespan = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def with_metrics(app: FastAPI) -> AsyncIterator[Any]:
+        async with lifespan(app) as state:
+            publishing = asyncio.create_task(keep_publishing(metrics))
+            try:
+                yield state
+            finally:
+                publishing.cancel()
+
+    app.router.lifespan_context = with_metrics
 
 
 def check_digests(store: Store, digests: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy
 from prometheus_client import (
@@ -198,12 +198,10 @@ class ServiceMetrics:
         copies = self._open[task, variant]
         self._loaded.labels(task, variant).set(bool(copies))
         self._resident.labels(task, variant).set(sum(resident_bytes for resident_bytes, _ in copies.values()))
-        if copies:
-            self._queue_rows.labels(task, variant).set_function(
-                lambda: sum(queue_rows() for _, queue_rows in list(copies.values()))
-            )
-        else:
-            self._queue_rows.remove(task, variant)
+        # 0 after the variant was unloaded: `copies` is then empty.
+        self._queue_rows.labels(task, variant).set_function(
+            lambda: sum(queue_rows() for _, queue_rows in list(copies.values()))
+        )
 
     def shadow_dropped(self, reason: DropReason) -> None:
         self._dropped_shadows.labels(reason).inc()
@@ -241,6 +239,12 @@ class ServiceMetrics:
         return generate_latest(self.registry)
 
 
+# Of responses that say something else at each replica of a cluster.
+ReplicaName = Annotated[
+    str | None, Field(description="The replica of a cluster that answered. None on a single machine.")
+]
+
+
 class Percentiles(BaseModel):
     """Percentiles of one phase, in milliseconds."""
 
@@ -263,6 +267,7 @@ class VariantLatency(BaseModel):
 class LatencyReport(BaseModel):
     """Latency of successful requests in the sliding window."""
 
+    replica: ReplicaName
     window_seconds: float
     latencies: list[VariantLatency] = Field(description="One entry for each variant with requests in the window.")
 
@@ -277,9 +282,10 @@ class _Measurement(NamedTuple):
 class LatencyWindow:
     """The measurements of the last `seconds`, at most `MAX_KEPT` for each variant. Used from the event loop."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic, replica: str | None = None) -> None:
         self._seconds = seconds
         self._clock = clock
+        self._replica = replica
         self._measured: dict[tuple[Task, str], deque[_Measurement]] = {}
 
     def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
@@ -295,7 +301,7 @@ class LatencyWindow:
             is_requested = task in (None, measured_task) and variant in (None, measured_variant)
             if measured and is_requested:
                 latencies.append(_latency(measured_task, measured_variant, [each.phases_ms for each in measured]))
-        return LatencyReport(window_seconds=self._seconds, latencies=latencies)
+        return LatencyReport(replica=self._replica, window_seconds=self._seconds, latencies=latencies)
 
 
 def _latency(task: Task, variant: str, measured: list[tuple[float, float, float]]) -> VariantLatency:

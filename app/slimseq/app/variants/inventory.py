@@ -59,9 +59,16 @@ class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
     def __init__(
-        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, limits: dict[str, int]
+        self,
+        chooser: Chooser,
+        pool: Pool,
+        version: str,
+        live: AgreementMonitor,
+        limits: dict[str, int],
+        replica: str | None = None,
     ) -> None:
         self._limits = limits
+        self._replica = replica
         self._chooser = chooser
         self._catalogue = chooser.catalogue
         self._live = live
@@ -80,7 +87,13 @@ class Inventory:
         ]
         pairs = [self._pair(task, pair) for task in Task for pair in self._chooser.defaults.pairs(task)]
         fronts = [front for task in Task for front in self._fronts(task)]
-        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained(), fronts=fronts)
+        return VariantList(
+            replica=self._replica,
+            variants=summaries,
+            pairs=pairs,
+            chained=Languages(self._chooser).chained(),
+            fronts=fronts,
+        )
 
     def _pair(self, task: Task, pair: Pair) -> ServedPair:
         defaults = self._chooser.defaults
@@ -95,7 +108,7 @@ class Inventory:
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)
         summary = self._summary(entry, self._figures(task), self._chooser.left_out(task), runtime)
-        return VariantDetail(**summary.model_dump(), manifest=entry.manifest)
+        return VariantDetail(**summary.model_dump(), replica=self._replica, manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
         """Returns the quality that the manifests record: of all variants, or of the variants of a task or with a name.
@@ -175,6 +188,7 @@ class Inventory:
 
     def memory(self) -> MemoryReport:
         return MemoryReport(
+            replica=self._replica,
             process_resident_bytes=resident_bytes(),
             base_resident_bytes=self._pool.loader.base_bytes,
             host_available_bytes=psutil.virtual_memory().available,

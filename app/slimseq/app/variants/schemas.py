@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.answers import Retention, Variant
 from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgreement
+from slimseq.app.observability.service_metrics import ReplicaName
 from slimseq.inference.text.glossary import MAX_FILE_TERMS, MAX_TERMS
 from slimseq.models_store.fronts import Front
 from slimseq.models_store.manifest import Check, Manifest, Task
@@ -182,6 +183,7 @@ class CompressFront(Front):
 class VariantList(BaseModel):
     """All variants by task: each base model, `original` first, followed by its variants."""
 
+    replica: ReplicaName
     variants: list[VariantSummary]
     pairs: list[ServedPair] = Field(
         description="The languages of the variants by task, each pair once, the one that answers requests without "
@@ -197,6 +199,7 @@ class VariantList(BaseModel):
 class VariantDetail(VariantSummary):
     """A variant with its manifest."""
 
+    replica: ReplicaName
     manifest: Manifest | None = Field(description="None if it cannot be read.")
 
 
@@ -214,6 +217,7 @@ class VariantMemory(BaseModel):
 class MemoryReport(BaseModel):
     """Memory of the process and of its loaded variants."""
 
+    replica: ReplicaName
     process_resident_bytes: int
     base_resident_bytes: int = Field(
         description="Memory of the process without variants: Python and the libraries of the runtimes, as measured "
