@@ -1,9 +1,11 @@
 """A command of the user's scores outputs; what it does wrong is one clear line."""
 
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,21 @@ def test_a_command_that_takes_too_long_is_stopped_with_what_it_started(tmp_path:
     assert time.monotonic() - started < 30
     time.sleep(3)
     assert not alive.exists()
+
+
+def test_an_interrupt_after_the_command_has_ended_stays_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    communicate = subprocess.Popen.communicate
+
+    def interrupted(process: "subprocess.Popen[bytes]", *arguments: Any, **options: Any) -> None:
+        communicate(process, *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        score(command(tmp_path, OVERLAP))
 
 
 @pytest.mark.parametrize(

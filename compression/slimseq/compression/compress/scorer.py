@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.errors import MAX_REASON, SlimseqError, printable
@@ -63,8 +64,9 @@ def run_scorer(
         try:
             scores, errors = process.communicate(text.encode(), timeout=limit)
         except BaseException as error:
-            # The command may be a script that started others.
-            os.killpg(process.pid, signal.SIGKILL)
+            # The command may be a script that started others. All of them may have ended by now.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ScorerFailed(
                     f"--scorer {program!r} took longer than {limit:g} s for {count:,} outputs"
