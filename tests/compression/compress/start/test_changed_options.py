@@ -82,6 +82,13 @@ def test_less_time_goes_on_with_the_trainings_that_have_not_ended(tmp_path: Path
     assert not folder.has("steps of shape2") and not folder.has("shape2 at step 75")
 
 
+def test_less_time_and_another_bar_find_anew_what_depends_on_either(tmp_path: Path) -> None:
+    folder = changed_run(tmp_path, within="300s", seconds=300, keep=0.8)
+
+    forgotten = {"steps of shape2", "shape2 at step 75", "speeds", "shapes between, 0"}
+    assert set(FINDINGS) - set(folder.names()) == forgotten
+
+
 def test_another_bar_times_the_variants_again_and_keeps_everything_else(tmp_path: Path) -> None:
     folder = changed_run(tmp_path, keep=0.8)
 

@@ -16,16 +16,18 @@ from slimseq.compression.errors import BadParameters
 
 # Beginnings of names of findings: the number of steps of a training, and shapes that were tried at last.
 STEPS_OF, BETWEEN = "steps of ", "shapes between, "
+# The speeds of all variants, which are measured side by side.
+SPEEDS = "speeds"
 # What follows a shape's name in the name of a finding of its training.
 AT_STEP = " at step "
 
 # The findings that depend on each option that may change, by the beginnings of their names. Everything else stays.
 # The number of dev pairs stays even with more time: with others, pairs that have chosen would confirm.
 FOUND_ANEW: Mapping[str, Sequence[str]] = {
-    WITHIN: ("allows training", "has memory to train", "first stage steps", STEPS_OF, BETWEEN, "speeds"),
+    WITHIN: ("allows training", "has memory to train", "first stage steps", STEPS_OF, BETWEEN, SPEEDS),
     # The search is chosen again among the settings that were measured. Shapes keep the search that they were made with.
     # Shapes are tried between those that keep the bar and those that miss it, so that another bar has others.
-    KEEP: (BETWEEN, "speeds"),
+    KEEP: (BETWEEN, SPEEDS),
     # Test data decides nothing, and is measured on at the end.
     TEST: (),
 }
@@ -92,18 +94,11 @@ def take_over(folder: RunFolder, record: Mapping[str, Any], change: Change) -> N
     """Lets a folder's findings belong to a changed command, and forgets those that must be found anew."""
     if not change.options:
         return
-    beginnings = tuple(beginning for option in change.options for beginning in FOUND_ANEW[option])
-    forgotten = {name for name in folder.names() if name.startswith(beginnings)}
+    forgotten: set[str] = set()
+    for option in change.options:
+        forgotten |= _found_anew(folder, option, change)
     changed: dict[str, Any] = {COMMAND: record}
-    if KEEP in change.options and not folder.has(COSTS):
-        forgotten.add(SHAPES_SEARCH)
     made = names_made(folder)
-    if WITHIN in change.options:
-        forgotten |= {name for name in folder.names() if AT_STEP in name}
-        if not change.is_longer:
-            # With less time, trainings that have ended are not repeated, and training goes on where it was allowed.
-            forgotten = {name for name in forgotten if name.startswith(STEPS_OF) or AT_STEP in name}
-            forgotten = {name for name in forgotten if _shape_of(name) not in made}
     if change.is_longer and made & {shape["name"] for shape in folder.get(SHAPES) or []}:
         # The variants that were made stay as they are. All shapes are trained again, for longer, as new variants.
         changed |= renamed_shapes(folder)
@@ -111,6 +106,21 @@ def take_over(folder: RunFolder, record: Mapping[str, Any], change: Change) -> N
         # Other shapes between those that stay must not have the names of those that were made.
         changed[TRAININGS] = trainings(folder) + 1
     folder.revise(forgotten, changed)
+
+
+def _found_anew(folder: RunFolder, option: str, change: Change) -> set[str]:
+    """Returns the names of the findings that must be found anew for an option that differs."""
+    found = {name for name in folder.names() if name.startswith(tuple(FOUND_ANEW[option]))}
+    if option == KEEP and not folder.has(COSTS):
+        found.add(SHAPES_SEARCH)
+    if option == WITHIN:
+        found |= {name for name in folder.names() if AT_STEP in name}
+    if option == WITHIN and not change.is_longer:
+        # With less time, trainings that have ended are not repeated, and training goes on where it was allowed.
+        made = names_made(folder)
+        of_trainings = {name for name in found if name.startswith(STEPS_OF) or AT_STEP in name}
+        found = {name for name in of_trainings if _shape_of(name) not in made} | {SPEEDS}
+    return found
 
 
 def trainings(folder: RunFolder) -> int:
