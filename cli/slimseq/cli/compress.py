@@ -1,6 +1,7 @@
 """`compress`: the command that decides how a model gets smaller."""
 
 import json
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 from slimseq.cli.applying import find_variant
 from slimseq.cli.arguments import TechniqueOptions, WorkersOption, command_line
 from slimseq.compression.compress.compress_options import CompressOptions
+from slimseq.compression.compress.start.data_first import check_data_first
 from slimseq.compression.compress.start.source import import_source, open_original, stored_name
 from slimseq.compression.context import Context
 from slimseq.compression.errors import GateFailed
@@ -22,6 +24,9 @@ from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
     from slimseq.compression.compress.compress import Compressed
+
+# The route of the service for each task.
+ROUTES = {Task.TRANSLATION: "translate", Task.SUMMARIZATION: "summarize"}
 
 TaskOption = Annotated[
     Task | None, Parameter(group=COMMON, help="Task of SOURCE, if it is a model folder or a hub id.")
@@ -71,7 +76,9 @@ def compress_command(
     else:
         name = options.name or "original"
         imported = ImportOptions(task=task, variant=name, languages=languages)
-        task, variant = import_source(context, source, imported)
+        task, variant = import_source(
+            context, source, imported, lambda task: check_data_first(context, task, source, options)
+        )
     open_original(context, task, variant)
     folder = options.folder or Path(".slimseq") / f"compress-{task}-{options.name or variant}"
     try:
@@ -123,5 +130,35 @@ def lines(context: Context, found: "Compressed") -> list[str | Table]:
         kept = bounded(score.retention, score.retention_interval)
         following.append(f"{score.dataset}, which decided nothing: {found.chosen} keeps {kept} of {score.metric}.")
     if found.chosen is not None:
-        following.append(f"Next, serve it: {command_line(context, 'serve')}")
+        following += serving_lines(context, found.task, found.chosen, found.example)
     return [table, *following]
+
+
+def serving_lines(context: Context, task: Task, chosen: str, example: str) -> list[str]:
+    """Returns the commands that serve and try the chosen variant, and says whether it answers by default.
+
+    Args:
+        context: of the store.
+        task: of the variant.
+        chosen: its name.
+        example: a text to try it with.
+    """
+    from slimseq.app.serving.selection.catalogue import Catalogue
+    from slimseq.app.serving.selection.defaults import Defaults
+    from slimseq.app.serving.selection.language_pairs import own_pair
+
+    body = json.dumps({"text": example}, ensure_ascii=False)
+    address = f"http://127.0.0.1:8000/{ROUTES[task]}?variant={chosen}"
+    default = Defaults(Catalogue(context.store)).find(task, own_pair(context.store.manifest(task, chosen)))
+    if default == chosen:
+        answering = f"Requests for its languages that name no variant are answered by {chosen} too."
+    else:
+        answering = (
+            f"Requests for its languages that name no variant are answered by {default}. With "
+            f"SLIMSEQ_DEFAULT_{task.name}={chosen} before the command, they are answered by {chosen}."
+        )
+    return [
+        f"Next, serve it: {command_line(context, 'serve')}",
+        f"Then try it: curl -s {shlex.quote(address)} -H 'content-type: application/json' -d {shlex.quote(body)}",
+        answering,
+    ]

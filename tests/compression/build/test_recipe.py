@@ -51,6 +51,11 @@ def test_variants_are_built_after_their_parents(tmp_path: Path) -> None:
         ("from: pruned", "from: nowhere", "variants.both.from: there is no variant 'nowhere'"),
         ("steps: [{prune", "from: both\n    steps: [{prune", "variants: a cycle: .*both.*pruned"),
         ("feed_forward: 0.5", "width: 3", r"variants.pruned.steps\[0\].prune: unknown key 'width'"),
+        (
+            "feed_forward: 0.5",
+            "plan: {encoder: [{layer: 0, heads: 4, feed_forward: .5}], decoder: [{layer: 0, feed_forward: 64}]}",
+            r"pruned.steps\[0\].prune: the plan's encoder\[0\] is not a layer with its sizes",
+        ),
         ("feed_forward: 0.5", "feed_forward: wide", r"pruned.steps\[0\].prune: feed_forward: .*'wide'"),
         ("quantize:", "squeeze:", r"variants.both.steps\[0\]: there is no technique 'squeeze'"),
         ("{news: 2}", "{news: -2}", r"pruned.steps\[0\].prune: the weight of news is -2"),

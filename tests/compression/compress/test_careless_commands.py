@@ -12,7 +12,8 @@ from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from tests.command_line import Finished, invoked
 from tests.compression.compress.pairs import pairs, written_pairs
-from tests.compression.tiny import tiny_store
+from tests.compression.tiny import tiny_context, tiny_model_folder, tiny_store
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 Pairs = list[tuple[str, str]]
@@ -114,6 +115,43 @@ def test_dev_pairs_that_are_nearly_training_pairs_are_a_warning(tmp_path: Path) 
     assert "150 of the 150 sources of --dev have a near duplicate in --data" in command.error
 
 
+def test_too_few_test_pairs_are_refused_before_any_work(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    rows = pairs(320)
+    data, test = written(tmp_path / "train.jsonl", rows[:300]), written(tmp_path / "test.jsonl", rows[300:])
+
+    command = compress(context, tmp_path, "--data", data, "--test", test)
+
+    assert_refused(command, context, "20 pairs are too few to record a score")
+    assert not (tmp_path / "run" / "build").exists()
+
+
+def test_bad_data_is_refused_before_a_model_is_imported(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    rows = pairs(360)
+    data, few = written(tmp_path / "train.jsonl", rows[:300]), written(tmp_path / "few.jsonl", rows[:150])
+    model = tiny_model_folder(Family.BART, tmp_path / "model")
+    named = (
+        "--task",
+        "translation",
+        "--language",
+        "en",
+        "--language",
+        "de",
+        "--test",
+        written(tmp_path / "t.jsonl", rows[:60]),
+    )
+
+    too_few = compress(context, tmp_path, "--data", few, *named, source=str(model))
+    not_apart = compress(context, tmp_path, "--data", data, *named, source=str(model))
+    no_texts = compress(context, tmp_path, "--unlabelled", few, *named, source=str(model))
+
+    assert "--data has 150 different pairs" in too_few.error.splitlines()[-1]
+    assert "of t.jsonl are in the training data" in not_apart.error.splitlines()[-1]
+    assert "compress needs at least 200" in no_texts.error.splitlines()[-1]
+    assert not context.store.root.exists()
+
+
 @pytest.mark.parametrize("name", ["a/b", "../../up", "Upper", "a b", ".", "x" * 70])
 def test_a_name_that_no_variant_can_have_is_refused(name: str, tmp_path: Path) -> None:
     context = tiny_store(tmp_path)
@@ -180,7 +218,7 @@ def test_a_scorer_that_does_not_work_is_refused_before_any_work(program: str, me
 @pytest.mark.parametrize(
     ("changed", "shown"),
     [
-        (("--keep", "0.7"), "--keep (0.5 there, 0.7 now)"),
+        (("--metric", "bleu"), "--metric (chrf there, bleu now)"),
         (("--seed", "5"), "--seed (0 there, 5 now)"),
         (("--aim", "smallest"), "--aim (fastest there, smallest now)"),
         (("--data", "more.jsonl"), "--data"),

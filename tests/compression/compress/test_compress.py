@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from slimseq.cli.compress import serving_lines
 from slimseq.compression.context import Context
 from slimseq.models_store.fronts import read_fronts
 from slimseq.models_store.manifest import Task
@@ -15,7 +16,8 @@ from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
 from tests.compression.compress.learned import learned_store
 from tests.compression.compress.pairs import written_pairs
-from tests.compression.tiny import tiny_context, tiny_store
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_store
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 # A random model keeps itself, whatever it writes.
@@ -101,6 +103,50 @@ def test_the_recipe_repeats_the_variants_to_the_same_bits(
     for point in result(command)["front"]:
         again, first = (each.store.manifest(TASK, point["variant"]) for each in (other, context))
         assert again.digest == first.digest
+
+
+def test_a_run_whose_data_is_beside_its_recipe_is_repeated_elsewhere(
+    learned: Path, finished: tuple[Path, Context, Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, context, command = finished
+    before = tmp_path / "before"
+    shutil.copytree(folder / "run", before / "run")
+    shutil.copytree(context.store.root, before / "store")
+    shutil.copy(folder / "train.jsonl", before / "run")
+    again = compress(Context(Store(before / "store")), before, "--data", before / "run" / "train.jsonl")
+    assert again.code == 0, again.error
+
+    elsewhere = Path(shutil.move(before / "run", tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    other = context_with(learned, tmp_path / "other")
+    built = invoked("build", elsewhere / "compress.yaml", "--store", other.store.root, "--no-measure")
+
+    assert built.code == 0, built.error
+    for point in result(command)["front"]:
+        again_made, first = (each.store.manifest(TASK, point["variant"]) for each in (other, context))
+        assert again_made.digest == first.digest
+
+
+def test_the_last_lines_serve_and_try_the_chosen_variant(finished: tuple[Path, Context, Finished]) -> None:
+    folder, context, command = finished
+    chosen = result(command)["chosen"]
+
+    lines = compress(context, folder, "--data", folder / "train.jsonl").out.splitlines()
+
+    assert lines[-3].startswith("Next, serve it: ") and f"serve --store {context.store.root}" in lines[-3]
+    assert f"curl -s 'http://127.0.0.1:8000/translate?variant={chosen}'" in lines[-2]
+    assert lines[-1] == f"Requests for its languages that name no variant are answered by {chosen} too."
+
+
+def test_a_chosen_variant_that_another_model_comes_before_is_said(finished: tuple[Path, Context, Finished]) -> None:
+    folder, context, command = finished
+    shutil.copytree(context.store.root, folder / "two" / "store")
+    both = Context(Store(folder / "two" / "store"))
+    tiny_artifact(both, Family.BART)
+
+    [*_, last] = serving_lines(both, TASK, result(command)["chosen"], "It's late.")
+
+    assert "are answered by original. With SLIMSEQ_DEFAULT_TRANSLATION=" in last
 
 
 def test_the_figure_is_a_whole_svg(finished: tuple[Path, Context, Finished]) -> None:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slimseq.compression.artifacts.publish import check_name
 from slimseq.compression.compress.candidate import Candidate, FrontPoint
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.decoding.decoding_rows import DecodingRow
-from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, find_decoding
+from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, choose_decoding, find_decoding
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
@@ -23,11 +24,18 @@ from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
 from slimseq.compression.compress.shape_candidates import find_shape_candidates
 from slimseq.compression.compress.shape_finder import TARGETS, shape_names
+from slimseq.compression.compress.start.changed_options import (
+    SHAPES,
+    SHAPES_SEARCH,
+    find_change,
+    renamed_shapes,
+    take_over,
+)
 from slimseq.compression.compress.start.checks import check_room
-from slimseq.compression.compress.start.command_record import COMMAND, check_same_command, command_record
+from slimseq.compression.compress.start.command_record import COMMAND, command_record
 from slimseq.compression.compress.start.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.start.unlabelled import LABELLED, label_with_original
-from slimseq.compression.compress.start_checks import check_names, check_tests
+from slimseq.compression.compress.start_checks import check_names, check_store_takes_variants, check_tests
 from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
 from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadData, BadParameters, BadRecipe, GateFailed
@@ -50,6 +58,9 @@ DECODING_TOLERANCE_SHARE = 0.25
 # Share of the time that one call of a scorer may take: one that hangs must not hold the run up.
 SCORER_SHARE = 0.25
 
+# Most characters of the text to try a variant with: a document would fill the terminal.
+EXAMPLE_CHARACTERS = 200
+
 # Errors by which a command is refused before its work: its options or its data must change.
 REFUSALS = (BadData, BadParameters, BadRecipe, DatasetUnavailable, GateFailed, ScorerFailed)
 
@@ -68,6 +79,8 @@ class Compressed:
     """Whether the front shows agreement with the original, and not quality."""
     tested: tuple[QualityScore, ...]
     """Scores of the chosen variant on the test data, one for each test."""
+    example: str
+    """A text like those of the user, to try the chosen variant with."""
     folder: Path
     seconds: float
 
@@ -111,11 +124,24 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         even_faster = [faster_row] if faster_row is not None else []
         faster = [each for row in (*chosen, *even_faster) for each in _with_decoding(candidates, row)]
         _make_and_measure(run, faster)
-        shapes = find_shape_candidates(run, decoding)
+        shapes_search = _search_of_shapes(run, decoding)
+        shapes = find_shape_candidates(run, shapes_search)
         # A shape that keeps the bar may keep it with an even faster search, as int8 does.
-        faster_shapes = [each for row in even_faster for each in _with_decoding(shapes.keeping, row)]
+        faster_shapes = [
+            each
+            for row in even_faster
+            if row.name != shapes_search.name
+            for each in _with_decoding(shapes.keeping, row)
+        ]
+        if decoding.name != shapes_search.name:
+            # The shapes were made by a command with another --keep.
+            faster_shapes += _with_decoding(shapes.candidates, decoding.chosen)
         _make_and_measure(run, faster_shapes)
         candidates += [*faster, *shapes.candidates, *faster_shapes]
+        # A command with another --within or --keep may have made others, which compete again.
+        candidates += run.made_earlier(candidates)
+        for candidate in candidates:
+            run.make(candidate)
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
         tested = publish_front(run, candidates, choice, remarks, shapes.structures)
@@ -128,6 +154,7 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             remarks=remarks,
             is_agreement=run.data.is_agreement,
             tested=tuple(tested),
+            example=min((each.source for each in run.data.dev), key=len)[:EXAMPLE_CHARACTERS],
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )
@@ -167,7 +194,7 @@ def _begin(
     check_room(original, folder.path)
     judge = Judge(task, options.metric_for(task), options.scorer, SCORER_SHARE * plan.within)
     record = command_record(context, original, options)
-    check_same_command(folder, record)
+    change = find_change(folder, record, options.seconds)
     folder.find_or_make(COMMAND, lambda: record)
     train, dev = list(options.train), list(options.dev)
     if options.unlabelled:
@@ -179,7 +206,9 @@ def _begin(
     pair_seconds = folder.find_or_make(
         "seconds_of_a_pair", lambda: seconds_of_a_pair(context, context.store, original, data.dev)
     )
-    data = _affordable(data, pair_seconds, plan)
+    # With more time there are not more pairs: some that have chosen would then confirm.
+    dev_pairs = folder.find_or_make("dev pairs", lambda: _affordable(data, pair_seconds, plan))
+    data = replace(data, dev=data.dev[:dev_pairs])
     choosing_half, _ = halves(len(data.dev), context.seed)
     run = Run(
         context=context,
@@ -197,12 +226,17 @@ def _begin(
     check_tests(run)
     if is_new:
         check_names(run, _candidates_without_training(run), shape_names(run))
+    if change.is_longer:
+        for shape in renamed_shapes(folder)[SHAPES]:
+            check_name(context, task, shape["name"])
+    check_store_takes_variants(run)
+    take_over(folder, record, change)
     run.prepare_store()
     return run
 
 
-def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
-    """Returns the data with as many dev pairs as there is time to measure on.
+def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> int:
+    """Returns the number of dev pairs: as many as there is time to measure on.
 
     Raises:
         BadParameters: the time is too short for the fewest pairs that a choice needs.
@@ -215,7 +249,7 @@ def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> RunData:
             f"--within {plan.within / 60:g}m is too short: the original takes {pair_seconds:.2f} s for a dev pair, and "
             f"a choice needs at least {least} of them; give at least {needed:.0f}m"
         )
-    return replace(data, dev=data.dev[:count])
+    return min(count, len(data.dev))
 
 
 def _candidates_without_training(run: Run) -> list[Candidate]:
@@ -258,7 +292,17 @@ def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
             judge=run.judge,
         ).record(),
     )
-    return DecodingChoice.from_record(record)
+    found = DecodingChoice.from_record(record)
+    if found.tolerance == tolerance:
+        return found
+    # Another --keep: the settings that were measured stay, and another one may be good enough.
+    return choose_decoding(found.rows, found.metric, tolerance)
+
+
+def _search_of_shapes(run: Run, decoding: DecodingChoice) -> DecodingChoice:
+    """Returns the search that the shapes are made with: the one that was chosen when their costs were measured."""
+    name = run.folder.find_or_make(SHAPES_SEARCH, lambda: decoding.name)
+    return replace(decoding, chosen=next(row for row in decoding.rows if row.name == name))
 
 
 def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
@@ -269,11 +313,13 @@ def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
 
 def _with_decoding(candidates: Sequence[Candidate], row: DecodingRow) -> list[Candidate]:
     """Returns the candidates with the search settings of a row, in place of any that they have."""
+    # The model's own search has no settings.
+    following = [{"decode": dict(row.settings)}] if row.settings else []
     return [
         Candidate(
             f"{each.name}-{row.name}",
             f"{each.title}, {row.title}",
-            (*(step for step in each.steps if "decode" not in step), {"decode": dict(row.settings)}),
+            (*(step for step in each.steps if "decode" not in step), *following),
         )
         for each in candidates
     ]

@@ -15,6 +15,7 @@ from slimseq.compression.compress.figures.front_chart import front_chart
 from slimseq.compression.compress.figures.structure_chart import structure_chart
 from slimseq.compression.compress.front import Front
 from slimseq.compression.compress.measuring import dev_outputs
+from slimseq.compression.compress.recipe_paths import note_on_paths
 from slimseq.compression.compress.run import Run
 from slimseq.compression.compress.structures.structure_rows import StructureRow
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
@@ -80,7 +81,10 @@ def publish_front(
 
 
 def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks: Sequence[str]) -> str:
-    """Returns the recipe of the front, as YAML with a comment that says how it was found."""
+    """Returns the recipe of the front, as YAML.
+
+    Its description says how it was found, and comments at its head say which paths do not move along with it.
+    """
     gate: dict[str, Any] = {"retention": run.options.keep}
     if run.options.scorer is None:
         gate |= {"metric": run.judge.metric}
@@ -90,7 +94,9 @@ def recipe_text(run: Run, published: Sequence[Candidate], front: Front, remarks:
         f"Found by compress --keep {run.options.keep:g} --within {run.options.within} --aim {run.options.aim}. "
         f"{front.reason}. {' '.join(remarks)}"
     )
-    return yaml.dump(record, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=118)
+    data = record["data"]
+    note = note_on_paths([*data["train"], *data["exclude"], *data["test"]], run.folder.path)
+    return note + yaml.dump(record, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=118)
 
 
 class _PlainDumper(yaml.SafeDumper):

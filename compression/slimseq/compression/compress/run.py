@@ -14,12 +14,13 @@ from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate, served_bytes
 from slimseq.compression.compress.compress_options import CompressOptions
 from slimseq.compression.compress.measuring import Judge, dev_outputs
+from slimseq.compression.compress.recipe_paths import path_in_recipe
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.start.changed_options import MADE, names_made
 from slimseq.compression.compress.start.run_data import RunData
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.step_keys import data_files
 from slimseq.evaluation.bootstrap import Interval, retention
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.metrics import MetricStatistics
@@ -154,30 +155,36 @@ class Run:
             "seed": self.context.seed,
             "base": {"keep": True, "variant": self.original.variant, "digest": self.original.digest},
             "data": {
-                "train": [_absolute(name) for name in self.data.train],
+                "train": [self._named(name) for name in self.data.train],
                 "calibration": [self.data.calibration.name],
                 "dev": [CHOOSING],
-                "exclude": [_absolute(name) for name in self.data.exclude],
-                "test": [_absolute(name) for name in self.options.test],
+                "exclude": [self._named(name) for name in self.data.exclude],
+                "test": [self._named(name) for name in self.options.test],
             },
             "variants": variants,
         }
+
+    def _named(self, name: str) -> str:
+        return path_in_recipe(name, self.folder.path)
 
     def recipe_of_step(self, step: RecipeStep) -> Recipe:
         """Returns the recipe of one step, for the data and the seed of the step."""
         return self.recipe([Candidate("step", "", ({step.technique: {**step.options, **step.data}},))])
 
     def make(self, candidate: Candidate) -> Manifest:
-        """Makes a candidate in the run's own store, unless it is there already."""
+        """Makes a candidate in the run's own store, unless it is there already. A finding says that it was made."""
         recipe = self.recipe([candidate])
         context = self.own_context
         if candidate.name in self.store.variants(self.original.task):
             # The steps are finished. They are checked once more, and need not be said again.
             context = replace(context, console=Console(stderr=True, quiet=True))
         workspace = BuildWorkspace(recipe, context, self.folder.path, self.build_folder)
-        return workspace.run(candidate.name, self.original.variant, recipe.variants[candidate.name].steps)
+        manifest = workspace.run(candidate.name, self.original.variant, recipe.variants[candidate.name].steps)
+        self.folder.find_or_make(f"{MADE}{candidate.name}", candidate.record)
+        return manifest
 
-
-def _absolute(name: str) -> str:
-    """Returns the path of a data file, or of both files of parallel text; a name of a hub data set stays."""
-    return ":".join(str(path.resolve()) for path in data_files(name)) or name
+    def made_earlier(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Returns the candidates that earlier commands made in the folder and that are not among some others."""
+        names = {candidate.name for candidate in candidates}
+        earlier = sorted(names_made(self.folder) - names)
+        return [Candidate.from_record(self.folder.get(f"{MADE}{name}")) for name in earlier]

@@ -2,12 +2,13 @@
 
 A finding is a JSON value under a name, such as the measured costs or the number of training steps. Everything that a
 run decides is decided from findings, and a finding is written once. So a run that was killed makes the same variants as
-one that was not. Finished steps and checkpoints are beside the findings, as a build keeps them.
+one that was not. `start.changed_options` says which findings another `--within` or `--keep` makes anew. Finished steps
+and checkpoints are beside the findings, as a build keeps them.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ class RunFolder:
     def has(self, name: str) -> bool:
         return name in self._findings
 
+    def names(self) -> list[str]:
+        """Returns the names of all findings, in the order in which they were made."""
+        return [name for name in self._findings if name != SECONDS]
+
     def get(self, name: str) -> Any:
         """Returns a finding, or None if there is none of that name."""
         return self._findings.get(name)
@@ -68,6 +73,13 @@ class RunFolder:
             self._findings[name] = json.loads(json.dumps(value))
             self.save()
         return self._findings[name]
+
+    def revise(self, forgotten: Iterable[str], changed: Mapping[str, Any]) -> None:
+        """Forgets some findings and replaces others, both in one write: an interruption leaves all or none of it."""
+        for name in forgotten:
+            self._findings.pop(name, None)
+        self._findings |= json.loads(json.dumps(changed))
+        self.save()
 
     def discard(self, *others: str) -> None:
         """Removes the findings, and other files of the folder, of a run that was refused at its start."""

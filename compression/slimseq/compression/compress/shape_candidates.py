@@ -82,10 +82,7 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     """
     allows_training = run.folder.find_or_make("allows training", lambda: run.plan.allows_training)
     if not allows_training:
-        words = (
-            "There was no time for training, which makes faster variants. Try --within 60m, with another --name and "
-            "--folder."
-        )
+        words = "There was no time for training, which makes faster variants: the same with --within 60m goes on."
         return ShapeCandidates([], [words])
     if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])

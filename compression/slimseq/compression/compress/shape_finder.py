@@ -13,6 +13,7 @@ from typing import Any, Self
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.start.changed_options import trainings
 from slimseq.compression.compress.structures.cost_measurement import measure_costs
 from slimseq.compression.compress.structures.costs import CostTable
 from slimseq.compression.compress.structures.loss_table import LossTable
@@ -237,7 +238,9 @@ class ShapeFinder:
 
 def shape_name(run: Run, index: int, is_uniform: bool) -> str:
     """Returns the name of the candidate at a target, given the target's index. Speeds of this machine are not in it."""
-    return run.name(f"shape{index + 1}-uniform" if is_uniform else f"shape{index + 1}")
+    name = run.name(f"shape{index + 1}-uniform" if is_uniform else f"shape{index + 1}")
+    count = trainings(run.folder)
+    return f"{name}-{count}" if count > 1 else name
 
 
 def shape_names(run: Run) -> list[str]:
@@ -250,4 +253,7 @@ def calibration_pairs(run: Run) -> int:
     """Returns the number of pairs for moments and fits: as many as there is time for."""
     # A forward pass takes less time than the generation of a pair.
     affordable = LOSSES_SHARE * run.plan.within / 2 / run.pair_seconds
-    return min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
+    pairs: int = run.folder.find_or_make(
+        "calibration pairs", lambda: min(max(int(affordable), CALIBRATION_PAIRS[0]), CALIBRATION_PAIRS[-1])
+    )
+    return pairs

@@ -11,6 +11,8 @@ from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.candidate import Candidate
 from slimseq.compression.compress.decoding.decoding_rows import rows_to_try
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.start.final_test_data import read_test_data
+from slimseq.compression.held_out import check_not_trained_on
 
 
 def check_tests(run: Run) -> None:
@@ -18,10 +20,13 @@ def check_tests(run: Run) -> None:
 
     Raises:
         BadRecipe, DatasetUnavailable: it cannot be read.
-        BadData: its texts are in the training or dev data.
+        BadData: it has too few pairs, or its texts are in the training or dev data.
     """
     if not run.options.test:
         return
+    read_test_data(run.original.task, run.options.test)
+    for name in run.options.test:
+        check_not_trained_on(run.context, {run.original.variant: run.original}, name)
     # Test data is held against what a step with training learns from.
     training = Candidate(run.name("test"), "", ({"prune": {"max_steps": 1}},))
     check_data(run.context, _workspace_of(run, training))
@@ -46,6 +51,17 @@ def check_names(run: Run, quantized: Sequence[Candidate], shapes: Sequence[str])
     for candidate in quantized:
         if not _is_published(run, candidate):
             check_name(run.context, run.original.task, candidate.name)
+
+
+def check_store_takes_variants(run: Run) -> None:
+    """Checks that a variant could be written to the user's store now, and not only when all work is done.
+
+    Raises:
+        CannotWrite: the disk of the store is full or read-only.
+        ArtifactInUse: another command writes a variant of that name.
+    """
+    with run.context.store.claim(run.original.task, run.name("quantized")):
+        pass
 
 
 def _is_published(run: Run, candidate: Candidate) -> bool:

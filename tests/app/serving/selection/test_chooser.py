@@ -1,5 +1,6 @@
 """Which variant and pair answer a request: by name, by default, by promotion, by setting, by way of a pivot."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from slimseq.app.serving.selection.defaults import Defaults, Promotion
 from slimseq.app.serving.selection.language_pairs import Named, Pair
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.models_store.fronts import add_front
 from slimseq.models_store.generation import GenerationDefaults
-from slimseq.models_store.manifest import Check, Task, Verdict
+from slimseq.models_store.manifest import DEMONSTRATION, Check, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, variant_of
+from tests.hand_made_fronts import front_of
 
 TRANSLATION = Task.TRANSLATION
 ANY = RequestedVariant()
@@ -91,6 +94,62 @@ def test_a_promoted_variant_that_is_gone_or_of_another_pair_leaves_the_usual_def
     assert found.select(TRANSLATION, ANY, (None, "fr")).variant == "french"
     assert found.defaults.reason(*FRENCH) == "usual default: experiment e2 promoted quantized, which is en to de now"
     assert found.defaults.reason(Task.SUMMARIZATION, ("en",)) == "usual default"
+
+
+def test_the_variant_that_compress_chose_is_the_default_of_its_original(tmp_path: Path) -> None:
+    original = manifest(variant="original")
+    chosen = variant_of(original, "small-shape1")
+    store = put(tmp_path, original, variant_of(original, "quantized", "quantize"), chosen)
+    found = chooser(store)
+    assert found.select(TRANSLATION, ANY).variant == "quantized"
+
+    add_front(tmp_path, TRANSLATION, front_of(original, [chosen], "small-shape1"))
+
+    assert chooser(store).select(TRANSLATION, ANY).variant == "small-shape1"
+    assert chooser(store).defaults.reason(*GERMAN) == "chosen by compress"
+    assert chooser(store, default="original").select(TRANSLATION, ANY).variant == "original"
+    promoted = chooser(store)
+    promoted.defaults.promotions = {GERMAN: Promotion("quantized", "e1")}
+    assert promoted.select(TRANSLATION, ANY).variant == "quantized"
+    # With other files under its name, it is not what compress chose.
+    put(tmp_path, chosen.model_copy(update={"digest": f"sha256:{'0' * 64}"}))
+    assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
+
+
+def test_a_running_service_answers_with_what_compress_has_chosen_since(tmp_path: Path) -> None:
+    original = manifest(variant="original")
+    chosen = variant_of(original, "small-shape1")
+    found = chooser(put(tmp_path, original, chosen))
+    assert found.select(TRANSLATION, ANY).variant == "original"
+
+    add_front(tmp_path, TRANSLATION, front_of(original, [chosen], "small-shape1"))
+    asyncio.run(found.defaults.catalogue.refresh())
+
+    assert found.select(TRANSLATION, ANY).variant == "small-shape1"
+
+
+def test_what_compress_chose_never_comes_before_the_default_of_another_model(tmp_path: Path) -> None:
+    imported, other = manifest(variant="quantized"), manifest(variant="other")
+    chosen = variant_of(other, "other-shape1")
+    store = put(tmp_path, imported, other, chosen)
+
+    add_front(tmp_path, TRANSLATION, front_of(other, [chosen], "other-shape1"))
+
+    assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
+    assert chooser(store).defaults.reason(*GERMAN) == "usual default"
+    assert chooser(store).defaults.preferred(*GERMAN) == ["quantized", "other-shape1", "other"]
+
+
+def test_what_compress_made_of_a_demonstration_comes_after_an_imported_model(tmp_path: Path) -> None:
+    demonstration = manifest(variant="original", description=f"{DEMONSTRATION}. A translator.")
+    chosen = variant_of(demonstration, "shape1", description=f"{DEMONSTRATION}. A smaller translator.")
+    store = put(tmp_path, demonstration, chosen)
+    add_front(tmp_path, TRANSLATION, front_of(demonstration, [chosen], "shape1"))
+    assert chooser(store).select(TRANSLATION, ANY).variant == "shape1"
+
+    put(tmp_path, manifest(variant="zz-imported"))
+
+    assert chooser(store).select(TRANSLATION, ANY).variant == "zz-imported"
 
 
 def put_many(root: Path) -> Path:

@@ -78,7 +78,7 @@ class Catalogue:
         return [entry for entry in self._entries or () if task in (None, entry.task)]
 
     def version(self) -> int:
-        """Returns a number that increases whenever an artifact of the store has changed."""
+        """Returns a number that increases whenever an artifact of the store, or a result of `compress`, has changed."""
         self._read_if_stale()
         return self._version
 
@@ -104,7 +104,7 @@ class Catalogue:
         found = scan.result()
         # Forgotten even if no entry has changed: exports are no part of an entry.
         self._bytes.clear()
-        if found.entries != self._entries:
+        if found.entries != self._entries or found.fronts != self._content.fronts:
             self._entries = found.entries
             self._by_name = {(entry.task, entry.variant): entry for entry in found.entries}
             self._version += 1

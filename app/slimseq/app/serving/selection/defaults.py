@@ -4,7 +4,8 @@ The pair is decided first, and the variant within it. So a promotion, an experim
 never changes the language of an answer. Embedded demonstration models come after all others.
 
 The order of variants is: the variant of a setting, the variant of a promotion, `USUAL_DEFAULTS`, quantized base models,
-others.
+others. A variant that `compress` chose takes the place of the first variant of its own original in this order. So it
+never comes before a variant of another original that would answer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,8 @@ from slimseq.app.serving.selection.language_pairs import (
     serves,
 )
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.lineage import demonstrations, is_root
+from slimseq.models_store.fronts import Front
+from slimseq.models_store.lineage import demonstrations, is_root, reference_of
 from slimseq.models_store.manifest import Manifest, Task
 
 # Names of the variants that come first. Variants that only quantize a base model come next, under any name.
@@ -153,7 +155,11 @@ class Defaults:
         """Returns the variants that no gate rejected, in the order of preference without settings and promotions."""
         self._forget_if_changed()
         if task not in self._orders:
-            self._orders[task] = _in_usual_order(self.catalogue.manifests(task))
+            manifests = self.catalogue.manifests(task)
+            order = _in_usual_order(manifests)
+            for front in self.catalogue.fronts(task):
+                order = _with_chosen_first(order, front, manifests)
+            self._orders[task] = order
         return self._orders[task]
 
     def named_by_setting(self, task: Task, pair: Pair | None) -> str | None:
@@ -166,7 +172,7 @@ class Defaults:
         setting = self.named_by_setting(task, pair)
         promotion = self.promotions.get((task, pair or ()))
         if promotion is None:
-            return setting or "usual default"
+            return setting or self._usual_reason(task, pair)
         text = f"experiment {promotion.experiment} promoted {promotion.variant}"
         if setting:
             return f"{setting}; that comes before a promotion: {text}"
@@ -177,6 +183,11 @@ class Defaults:
             return f"usual default: {text}, which is {in_words(own_pair(manifest))} now"
         what = "cannot be loaded" if promotion.variant in self.catalogue.names(task) else "is not in the store"
         return f"usual default: {text}, which {what}"
+
+    def _usual_reason(self, task: Task, pair: Pair | None) -> str:
+        manifest = self.find_manifest(task, self.find(task, pair) or "")
+        chosen = [_chosen_digest(front) for front in self.catalogue.fronts(task)]
+        return "chosen by compress" if manifest is not None and manifest.digest in chosen else "usual default"
 
     def find_manifest(self, task: Task, variant: str) -> Manifest | None:
         """Returns the manifest of a variant, None if there is none that can be read."""
@@ -222,3 +233,30 @@ def _in_usual_order(manifests: Sequence[Manifest]) -> list[Manifest]:
         return manifest.digest in demonstrated, rank
 
     return sorted((each for each in manifests if not each.is_rejected), key=place)
+
+
+def _with_chosen_first(order: Sequence[Manifest], front: Front, manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Moves the variant that a front chose to the place of the first variant of its original that serves its pair.
+
+    Args:
+        order: the variants in the usual order.
+        front: of a run of `compress`.
+        manifests: all variants of the task, among them the originals.
+    """
+    digest = _chosen_digest(front)
+    chosen = next((each for each in order if digest is not None and each.digest == digest), None)
+    if chosen is None or reference_of(chosen, manifests).digest != front.digest:
+        return list(order)
+    related = [
+        each
+        for each in order
+        if reference_of(each, manifests).digest == front.digest and serves(each, own_pair(chosen))
+    ]
+    others = [each for each in order if each is not chosen]
+    place = order.index(related[0])
+    return [*others[:place], chosen, *others[place:]]
+
+
+def _chosen_digest(front: Front) -> str | None:
+    """Returns the digest of the variant that a front chose. None if it chose none, or does not know its digest."""
+    return next((each.digest for each in front.variants if each.variant == front.chosen), None)

@@ -18,7 +18,7 @@ from slimseq.compression.train.data.training_data import foreign_sides, read_exa
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.text.language import language_name
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Manifest
+from slimseq.models_store.manifest import Manifest, Task
 
 MIN_TRAINING_PAIRS = 200
 # Share of the pairs that is held out, and the least and greatest number of them. Half of them confirm the choice: with
@@ -84,32 +84,64 @@ def read_data(
         DatasetUnavailable: a dev file cannot be read.
     """
     with context.working("Reading the data"):
-        examples = _distinct(read_examples(manifest.task, train))
-        if len(examples) < MIN_TRAINING_PAIRS:
-            raise BadData(
-                f"--data has {len(examples):,} different pairs; compress needs at least {MIN_TRAINING_PAIRS}, to "
-                "measure on some and to learn from the others"
-            )
-        _check_languages(manifest, examples, ("source",) if is_agreement else ("source", "target"))
-        random.Random(context.seed).shuffle(examples)
-        if dev:
-            held_out = _read_dev(context, manifest, dev, examples)
-            dev_files, rest = tuple(dev), examples
-        else:
-            held_out = _hold_out(examples)
-            sources = {example.source for example in held_out}
-            rest = [example for example in examples if example.source not in sources]
-            dev_files = (str(folder / DEV),)
+        for name in dev:
+            check_not_trained_on(context, {manifest.variant: manifest}, name)
+        # A model of many languages may be compressed for texts of any of them.
+        languages = () if manifest.generation.language_tokens else manifest.languages
+        held_out, rest = read_pairs(context, manifest.task, train, dev, languages, is_agreement=is_agreement)
+        if not dev:
             write_examples(folder / DEV, held_out)
         write_examples(folder / CALIBRATION, rest[:CALIBRATION_PAIRS])
     return RunData(
         train=tuple(train),
         calibration=folder / CALIBRATION,
-        dev_files=dev_files,
+        dev_files=tuple(dev) or (str(folder / DEV),),
         dev=tuple(held_out),
         is_held_out=not dev,
         is_agreement=is_agreement,
     )
+
+
+def read_pairs(
+    context: Context,
+    task: Task,
+    train: Sequence[str],
+    dev: Sequence[str],
+    languages: Sequence[str],
+    *,
+    is_agreement: bool,
+) -> tuple[list[Example], list[Example]]:
+    """Reads and checks all pairs, which needs no model.
+
+    Args:
+        context: its seed decides what is held out.
+        task: of the model.
+        train: files of training pairs.
+        dev: files of held-out pairs; empty if some training pairs are to be held out.
+        languages: of the model; empty if they are not known, or if it has many.
+        is_agreement: whether the targets are outputs of the original.
+
+    Returns:
+        The dev pairs and the others, both in the order of the seed.
+
+    Raises:
+        BadData: as `read_data` does.
+        DatasetUnavailable: a dev file cannot be read.
+    """
+    examples = _distinct(read_examples(task, train))
+    if len(examples) < MIN_TRAINING_PAIRS:
+        raise BadData(
+            f"--data has {len(examples):,} different pairs; compress needs at least {MIN_TRAINING_PAIRS}, to "
+            "measure on some and to learn from the others"
+        )
+    if languages:
+        _check_languages(examples, languages, ("source",) if is_agreement else ("source", "target"))
+    random.Random(context.seed).shuffle(examples)
+    if dev:
+        return _read_dev(context, task, dev, examples), examples
+    held_out = _hold_out(examples)
+    sources = {example.source for example in held_out}
+    return held_out, [example for example in examples if example.source not in sources]
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
@@ -131,25 +163,21 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
     return list(found.values())
 
 
-def _check_languages(manifest: Manifest, examples: Sequence[Example], sides: Sequence[str]) -> None:
+def _check_languages(examples: Sequence[Example], languages: Sequence[str], sides: Sequence[str]) -> None:
     """Refuses data whose first texts are clearly in other languages than those of the model."""
-    if manifest.generation.language_tokens:
-        return
-    for side, found, expected in foreign_sides(examples, manifest.languages):
+    for side, found, expected in foreign_sides(examples, languages):
         if side in sides:
             raise BadData(
-                f"the {side}s of --data seem to be in {found}; {manifest.task}/{manifest.variant} is for "
-                f"{language_name(expected)} there"
+                f"the {side}s of --data seem to be in {found}; the model is for {language_name(expected)} there"
             )
 
 
-def _read_dev(context: Context, manifest: Manifest, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
     """Reads dev files, and checks that their pairs are new and enough."""
     known = hashes_of(each.source for each in training)
     found: list[Example] = []
     for name in names:
-        check_not_trained_on(context, {manifest.variant: manifest}, name)
-        examples = read_examples(manifest.task, [name], split="validation")
+        examples = read_examples(task, [name], split="validation")
         check_held_out(context, name, [each.source for each in examples], known)
         found += examples
     found = _distinct(found)

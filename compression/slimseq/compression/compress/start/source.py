@@ -1,8 +1,10 @@
 """Opens what `compress` is to compress: a variant of the store, a model folder, a model of a hub or of Firefox."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from slimseq.compression.artifacts.publish import check_name
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
@@ -18,10 +20,13 @@ def stored_name(source: str) -> tuple[Task, str] | None:
     return None
 
 
-def import_source(context: Context, source: str, options: ImportOptions) -> tuple[Task, str]:
+def import_source(
+    context: Context, source: str, options: ImportOptions, check: Callable[[Task], None]
+) -> tuple[Task, str]:
     """Imports a source that is no variant of a store; returns its task and its name in the store.
 
-    A source that is in the store already, from an interrupted run, is not imported again.
+    A source that is in the store already, from an interrupted run, is not imported again. `check` is called with the
+    task before anything is downloaded. An error of `check` ends the import.
 
     Raises:
         BadSource, BadParameters: it cannot be imported, or its name is taken by another model.
@@ -31,6 +36,8 @@ def import_source(context: Context, source: str, options: ImportOptions) -> tupl
         first = context.store.manifest(task, options.variant).lineage[0]
         if first.technique == "import" and first.parameters.get("source") == _recorded(source):
             return task, options.variant
+    check_name(context, task, options.variant)
+    check(task)
     with context.store.claim(task, options.variant):
         import_model(context, source, replace(options, export=True))
     return task, options.variant

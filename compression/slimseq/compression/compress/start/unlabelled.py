@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from slimseq.compression.compress.measuring import generate_texts, seconds_of_a_pair
 from slimseq.compression.compress.run_folder import RunFolder
+from slimseq.compression.compress.start.data_first import check_enough_texts
 from slimseq.compression.compress.start.run_data import MIN_TRAINING_PAIRS, write_examples
 from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context
@@ -35,8 +36,7 @@ def label_with_original(
     if path.exists():
         return str(path)
     examples = read_unlabelled(original.task, names)
-    if len(examples) < MIN_TRAINING_PAIRS:
-        raise BadData(f"--unlabelled has {len(examples):,} texts; compress needs at least {MIN_TRAINING_PAIRS}")
+    check_enough_texts(len(examples))
     random.Random(context.seed).shuffle(examples)
     text_seconds = folder.find_or_make(
         "seconds_of_a_text", lambda: seconds_of_a_pair(context, context.store, original, examples)
