@@ -22,7 +22,7 @@ from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
-from slimseq.compression.compress.shape_candidates import find_shape_candidates
+from slimseq.compression.compress.shape_candidates import ShapeCandidates, find_shape_candidates
 from slimseq.compression.compress.shape_finder import TARGETS, shape_names
 from slimseq.compression.compress.start.changed_options import (
     SHAPES,
@@ -118,30 +118,8 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             if is_new:
                 run_folder.discard(LABELLED)
             raise
-        decoding = _find_decoding(run, candidates[0])
-        chosen = [decoding.chosen] if decoding.settings else []
-        faster_row = decoding.faster_row(options.keep)
-        even_faster = [faster_row] if faster_row is not None else []
-        faster = [each for row in (*chosen, *even_faster) for each in _with_decoding(candidates, row)]
-        _make_and_measure(run, faster)
-        shapes_search = _search_of_shapes(run, decoding)
-        shapes = find_shape_candidates(run, shapes_search)
-        # A shape that keeps the bar may keep it with an even faster search, as int8 does.
-        faster_shapes = [
-            each
-            for row in even_faster
-            if row.name != shapes_search.name
-            for each in _with_decoding(shapes.keeping, row)
-        ]
-        if decoding.name != shapes_search.name:
-            # The shapes were made by a command with another --keep.
-            faster_shapes += _with_decoding(shapes.candidates, decoding.chosen)
-        _make_and_measure(run, faster_shapes)
-        candidates += [*faster, *shapes.candidates, *faster_shapes]
-        # A command with another --within or --keep may have made others, which compete again.
-        candidates += run.made_earlier(candidates)
-        for candidate in candidates:
-            run.make(candidate)
+        found = _find_candidates(run, candidates)
+        decoding, shapes, candidates = found.decoding, found.shapes, found.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
         tested = publish_front(run, candidates, choice, remarks, shapes.structures)
@@ -158,6 +136,45 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All candidates of a run, and how they were found."""
+
+    decoding: DecodingChoice
+    shapes: ShapeCandidates
+    candidates: list[Candidate]
+
+
+def _find_candidates(run: Run, quantized: Sequence[Candidate]) -> _Found:
+    """Finds the search settings and the shapes, and makes all candidates.
+
+    Args:
+        run: the run.
+        quantized: the candidates that need neither search nor training. The first one is the int8 model.
+    """
+    decoding = _find_decoding(run, quantized[0])
+    faster_row = decoding.faster_row(run.options.keep)
+    rows = [row for row in (decoding.chosen, faster_row) if row is not None and row.settings]
+    faster = [each for row in rows for each in _with_decoding(quantized, row)]
+    shapes_search = _search_of_shapes(run, decoding)
+    _make_and_measure(run, faster)
+    shapes = find_shape_candidates(run, shapes_search)
+    faster_shapes: list[Candidate] = []
+    if faster_row is not None and faster_row.name != shapes_search.name:
+        # A shape that keeps the bar may keep it with an even faster search, as int8 does.
+        faster_shapes += _with_decoding(shapes.keeping, faster_row)
+    if decoding.name != shapes_search.name:
+        # The shapes were made by a command with another --keep.
+        faster_shapes += _with_decoding(shapes.candidates, decoding.chosen)
+    _make_and_measure(run, faster_shapes)
+    candidates = [*quantized, *faster, *shapes.candidates, *faster_shapes]
+    # A command with another --within or --keep may have made others, which compete again.
+    candidates += run.made_earlier(candidates)
+    for candidate in candidates:
+        run.make(candidate)
+    return _Found(decoding, shapes, candidates)
 
 
 @contextmanager
@@ -313,7 +330,6 @@ def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
 
 def _with_decoding(candidates: Sequence[Candidate], row: DecodingRow) -> list[Candidate]:
     """Returns the candidates with the search settings of a row, in place of any that they have."""
-    # The model's own search has no settings.
     following = [{"decode": dict(row.settings)}] if row.settings else []
     return [
         Candidate(
