@@ -233,7 +233,7 @@ def test_the_folder_of_another_command_is_refused_and_stays(
     written_pairs(tmp_path / "more.jsonl", 310)
     options = {"--data": "train.jsonl", "--keep": "0.5"}
     # A run that was interrupted after its start.
-    monkeypatch.setattr("slimseq.compression.compress.compress._check_bar", _interrupt)
+    monkeypatch.setattr("slimseq.compression.compress.compress.check_bar", _interrupt)
     first = compress(context, tmp_path, *(word for option in options.items() for word in option))
     before = (tmp_path / "run" / "findings.json").read_text()
 

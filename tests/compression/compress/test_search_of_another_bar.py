@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from slimseq.compression.compress.candidate import Candidate
-from slimseq.compression.compress.compress import _find_decoding, _search_of_shapes, _with_decoding
 from slimseq.compression.compress.decoding.decoding_rows import DecodingRow
 from slimseq.compression.compress.decoding.decoding_search import choose_decoding
+from slimseq.compression.compress.find_candidates import find_search, search_of_shapes, with_search
 from slimseq.compression.compress.run_folder import RunFolder
 
 OWN = DecodingRow("own", "4 beams", {}, 4, False, 1.0)
@@ -28,11 +28,11 @@ def test_another_bar_chooses_among_the_settings_that_were_measured(tmp_path: Pat
 
     with folder.opened():
         folder.find_or_make("decoding", lambda: record)
-        first = _find_decoding(run_with(folder, 0.9), INT8)
-        shapes = _search_of_shapes(run_with(folder, 0.9), first)
-        higher = _find_decoding(run_with(folder, 0.98), INT8)
-        shapes_then = _search_of_shapes(run_with(folder, 0.98), higher)
-        highest = _find_decoding(run_with(folder, 0.999), INT8)
+        first = find_search(run_with(folder, 0.9), INT8)
+        shapes = search_of_shapes(run_with(folder, 0.9), first)
+        higher = find_search(run_with(folder, 0.98), INT8)
+        shapes_then = search_of_shapes(run_with(folder, 0.98), higher)
+        highest = find_search(run_with(folder, 0.999), INT8)
 
     assert [first.name, higher.name, highest.name] == ["greedy", "beams2", "own"]
     assert shapes.name == shapes_then.name == "greedy"
@@ -40,9 +40,9 @@ def test_another_bar_chooses_among_the_settings_that_were_measured(tmp_path: Pat
 
 
 def test_a_candidate_gets_a_search_in_place_of_the_one_that_it_has() -> None:
-    [greedy] = _with_decoding([INT8], GREEDY)
-    [two] = _with_decoding([greedy], TWO)
-    [own] = _with_decoding([greedy], OWN)
+    [greedy] = with_search([INT8], GREEDY)
+    [two] = with_search([greedy], TWO)
+    [own] = with_search([greedy], OWN)
 
     assert two.steps == (*INT8.steps, {"decode": {"num_beams": 2}})
     assert own.steps == INT8.steps

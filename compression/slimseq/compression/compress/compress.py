@@ -6,27 +6,24 @@ only confirms the choice at the end. Each stage writes what it found into the ru
 goes on after an interruption. What is published, and the recipe that repeats it, are made by `build`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimseq.compression.artifacts.publish import check_name
-from slimseq.compression.compress.candidate import Candidate, FrontPoint
+from slimseq.compression.compress.candidate import FrontPoint
 from slimseq.compression.compress.compress_options import CompressOptions
-from slimseq.compression.compress.decoding.decoding_rows import DecodingRow
-from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, choose_decoding, find_decoding
+from slimseq.compression.compress.find_candidates import candidates_without_training, check_bar, find_candidates
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
 from slimseq.compression.compress.run import CHOOSING, Run
 from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.scorer import ScorerFailed, check_scorer
-from slimseq.compression.compress.shape_candidates import ShapeCandidates, find_shape_candidates
 from slimseq.compression.compress.shape_finder import TARGETS, shape_names
 from slimseq.compression.compress.start.changed_options import (
     SHAPES,
-    SHAPES_SEARCH,
     find_change,
     renamed_shapes,
     take_over,
@@ -36,14 +33,12 @@ from slimseq.compression.compress.start.command_record import COMMAND, command_r
 from slimseq.compression.compress.start.run_data import RunData, read_data, write_examples
 from slimseq.compression.compress.start.unlabelled import LABELLED, label_with_original
 from slimseq.compression.compress.start_checks import check_names, check_store_takes_variants, check_tests
-from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, TimePlan
+from slimseq.compression.compress.time_plan import TimePlan
 from slimseq.compression.context import Context, every
 from slimseq.compression.errors import BadData, BadParameters, BadRecipe, GateFailed
 from slimseq.evaluation.choice import halves
 from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.significance import MIN_SAMPLES
-from slimseq.inference.models.configuration import read_config
-from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import QualityScore
 
@@ -52,9 +47,6 @@ from slimseq.models_store.measurements import QualityScore
 DEV_SHARE, MAX_DEV_SHARE = 0.08, 0.25
 # Dev pairs that show, before any work, whether a command that scores works, and whether higher is better.
 SCORER_PAIRS = 8
-# Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
-# for the shape and the weights.
-DECODING_TOLERANCE_SHARE = 0.25
 # Share of the time that one call of a scorer may take: one that hangs must not hold the run up.
 SCORER_SHARE = 0.25
 
@@ -109,16 +101,16 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
         try:
             run = _begin(context, task, variant, options, run_folder, is_new=is_new)
             context.say(_outlook(run))
-            candidates = _candidates_without_training(run)
+            candidates = candidates_without_training(run)
             for candidate in candidates:
                 run.make(candidate)
-            _check_bar(run, candidates[0])
+            check_bar(run, candidates[0])
         except REFUSALS:
             # A command that was refused leaves no findings, so that a better one can use the folder.
             if is_new:
                 run_folder.discard(LABELLED)
             raise
-        found = _find_candidates(run, candidates)
+        found = find_candidates(run, candidates)
         decoding, shapes, candidates = found.decoding, found.shapes, found.candidates
         choice = choose_front(run, candidates)
         remarks = (decoding.in_words, *shapes.remarks, *shapes.predictions(choice.speeds), run.data.in_words)
@@ -136,45 +128,6 @@ def compress(context: Context, task: Task, variant: str, options: CompressOption
             folder=folder,
             seconds=round(run_folder.seconds, 1),
         )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """All candidates of a run, and how they were found."""
-
-    decoding: DecodingChoice
-    shapes: ShapeCandidates
-    candidates: list[Candidate]
-
-
-def _find_candidates(run: Run, quantized: Sequence[Candidate]) -> _Found:
-    """Finds the search settings and the shapes, and makes all candidates.
-
-    Args:
-        run: the run.
-        quantized: the candidates that need neither search nor training. The first one is the int8 model.
-    """
-    decoding = _find_decoding(run, quantized[0])
-    faster_row = decoding.faster_row(run.options.keep)
-    rows = [row for row in (decoding.chosen, faster_row) if row is not None and row.settings]
-    faster = [each for row in rows for each in _with_decoding(quantized, row)]
-    shapes_search = _search_of_shapes(run, decoding)
-    _make_and_measure(run, faster)
-    shapes = find_shape_candidates(run, shapes_search)
-    faster_shapes: list[Candidate] = []
-    if faster_row is not None and faster_row.name != shapes_search.name:
-        # A shape that keeps the bar may keep it with an even faster search, as int8 does.
-        faster_shapes += _with_decoding(shapes.keeping, faster_row)
-    if decoding.name != shapes_search.name:
-        # The shapes were made by a command with another --keep.
-        faster_shapes += _with_decoding(shapes.candidates, decoding.chosen)
-    _make_and_measure(run, faster_shapes)
-    candidates = [*quantized, *faster, *shapes.candidates, *faster_shapes]
-    # A command with another --within or --keep may have made others, which compete again.
-    candidates += run.made_earlier(candidates)
-    for candidate in candidates:
-        run.make(candidate)
-    return _Found(decoding, shapes, candidates)
 
 
 @contextmanager
@@ -242,7 +195,7 @@ def _begin(
     write_examples(folder.path / CHOOSING, run.choosing)
     check_tests(run)
     if is_new:
-        check_names(run, _candidates_without_training(run), shape_names(run))
+        check_names(run, candidates_without_training(run), shape_names(run))
     if change.is_longer:
         for shape in renamed_shapes(folder)[SHAPES]:
             check_name(context, task, shape["name"])
@@ -267,75 +220,3 @@ def _affordable(data: RunData, pair_seconds: float, plan: TimePlan) -> int:
             f"a choice needs at least {least} of them; give at least {needed:.0f}m"
         )
     return min(count, len(data.dev))
-
-
-def _candidates_without_training(run: Run) -> list[Candidate]:
-    """Returns the int8 model, and the int4 model where the smallest is wanted."""
-    config = read_config(run.context.store.folder(run.original.task, run.original.variant))
-    # Firefox's models are published in int8. Their own scales belong to their own weights: no cut has them.
-    scheme = "int8-published" if ACTIVATION_SCALES in config else "int8-dynamic"
-    found = [Candidate(run.name("quantized"), "int8", ({"quantize": {"scheme": scheme}},))]
-    if run.options.aim == "smallest":
-        found.append(Candidate(run.name("int4"), "int4", ({"quantize": {"scheme": "int4-blocks"}},)))
-    return found
-
-
-def _check_bar(run: Run, quantized: Candidate) -> None:
-    """Ends the run where the int8 model surely misses the bar: everything else is made from it.
-
-    Raises:
-        GateFailed: the upper bound of its retention on the choosing half is below the bar.
-    """
-    share, (_, high) = run.measure_and_announce(quantized)
-    if high < run.options.keep:
-        raise GateFailed(
-            f"int8 alone keeps {share:.1%} (at most {high:.1%}) of the original's {run.judge.name}, which misses "
-            f"--keep {run.options.keep:g}: every variant is made from it; lower the bar"
-        )
-
-
-def _find_decoding(run: Run, quantized: Candidate) -> DecodingChoice:
-    """Finds the search settings that the model needs, on the choosing half."""
-    tolerance = DECODING_TOLERANCE_SHARE * (1 - run.options.keep)
-    record = run.folder.find_or_make(
-        "decoding",
-        lambda: find_decoding(
-            run.own_context,
-            run.original.task,
-            quantized.name,
-            run.choosing,
-            tolerance=tolerance,
-            seconds=run.plan.part(DECODING_SHARE if run.plan.allows_training else DECODING_SHARE_ALONE),
-            judge=run.judge,
-        ).record(),
-    )
-    found = DecodingChoice.from_record(record)
-    if found.tolerance == tolerance:
-        return found
-    # Another --keep: the settings that were measured stay, and another one may be good enough.
-    return choose_decoding(found.rows, found.metric, tolerance)
-
-
-def _search_of_shapes(run: Run, decoding: DecodingChoice) -> DecodingChoice:
-    """Returns the search that the shapes are made with: the one that was chosen when their costs were measured."""
-    name = run.folder.find_or_make(SHAPES_SEARCH, lambda: decoding.name)
-    return replace(decoding, chosen=next(row for row in decoding.rows if row.name == name))
-
-
-def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
-    for candidate in candidates:
-        run.make(candidate)
-        run.measure_and_announce(candidate)
-
-
-def _with_decoding(candidates: Sequence[Candidate], row: DecodingRow) -> list[Candidate]:
-    """Returns the candidates with the search settings of a row, in place of any that they have."""
-    following = [{"decode": dict(row.settings)}] if row.settings else []
-    return [
-        Candidate(
-            f"{each.name}-{row.name}",
-            f"{each.title}, {row.title}",
-            (*(step for step in each.steps if "decode" not in step), *following),
-        )
-        for each in candidates
-    ]
