@@ -104,7 +104,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tiny: Store, tmp_path: Path) 
     process.wait(60)
 
     assert process.returncode == 130, log.read_text()
-    assert "is not finished. The same command goes on where it stopped" in log.read_text()
+    assert "rows are done. The same command goes on where it stopped" in log.read_text()
     assert "Traceback" not in log.read_text()
     again = compression(*command(tiny, data, out, "--json"))
     assert again.code == 0 and again.json["resumed_at"] > 0

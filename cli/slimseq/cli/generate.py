@@ -1,5 +1,6 @@
 """`generate`: a file of texts becomes a file of their outputs."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -191,10 +192,15 @@ def generate_command(
     engine = EngineChoice(context.store, task, variant, settings, runtime, workers or 0, threads)
     started = time.monotonic()
     with context.progress() as display:
+        bar = _Bar(display, f"generate {task}/{variant}")
         try:
-            done = generate_file(job, engine, _Bar(display, f"generate {task}/{variant}").show)
+            done = generate_file(job, engine, bar.show)
         except BaseException:
-            _say_how_to_go_on(context, job)
+            if bar.rows and job.is_resumable:
+                context.say(
+                    f"{job.out} is not finished: {bar.rows:,} rows are done. "
+                    "The same command goes on where it stopped; --anew begins anew."
+                )
             raise
     _show(context, shared, done, time.monotonic() - started)
     if done.errors:
@@ -210,9 +216,12 @@ class _Bar:
         self._task = display.add_task(description, total=None, status="starting", unit="rows")
         self._started: float | None = None
         self._words_before = 0
+        # The rows that are done, earlier runs included.
+        self.rows = 0
 
     def show(self, progress: Progress, total: int | None, resumed_at: int) -> None:
         now = time.monotonic()
+        self.rows = progress.rows
         if self._started is None:
             # The start of the workers does not count.
             self._started, self._words_before = now, progress.words
@@ -225,12 +234,6 @@ class _Bar:
         if progress.errors:
             status += f", {progress.errors:,} errors"
         self._display.update(self._task, completed=progress.rows, status=status)
-
-
-def _say_how_to_go_on(context: Context, job: FileJob) -> None:
-    journal = job.out.with_name(job.out.name + ".journal") if job.out != STANDARD else None
-    if job.is_resumable and journal is not None and journal.exists():
-        context.say(f"{job.out} is not finished. The same command goes on where it stopped; --anew begins anew.")
 
 
 def _show(context: Context, shared: Shared, done: Summary, seconds: float) -> None:
@@ -247,7 +250,7 @@ def _show(context: Context, shared: Shared, done: Summary, seconds: float) -> No
     if done.out != str(STANDARD):
         shared.show(found, *lines)
         return
-    for line in lines:
+    for line in [json.dumps(found)] if shared.as_json else lines:
         context.say(line)
 
 

@@ -1,6 +1,7 @@
 """Rows of data files: every form, compressed or not, and rows that cannot be read keep their places."""
 
 import gzip
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def test_a_file_that_is_cut_or_missing_is_refused_in_one_line(tmp_path: Path) ->
     ):
         with pytest.raises(DatasetUnavailable, match=reason):
             list(DataFile(path).rows())
+
+
+def test_parquet_without_its_library_is_refused_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(DatasetUnavailable, match=r"needs pyarrow, which is not installed: .*compress"):
+        DataFile(tmp_path / "data.parquet")
 
 
 def test_a_name_that_does_not_say_the_form_is_refused() -> None:

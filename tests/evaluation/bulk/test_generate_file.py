@@ -199,8 +199,12 @@ def test_a_disk_without_space_for_the_rows_is_refused(
 
 
 def test_settings_that_the_artifact_cannot_follow_end_the_job_in_one_line(tmp_path: Path, engine: EngineChoice) -> None:
+    job = FileJob((data_file(tmp_path),), tmp_path / "out.jsonl")
+
     with pytest.raises(WorkerFailed, match="fr"):
-        run(FileJob((data_file(tmp_path),), tmp_path / "out.jsonl"), replace(engine, settings=RowSettings(target="fr")))
+        run(job, replace(engine, settings=RowSettings(target="fr")))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
 
 
 def test_windows_come_back_in_order_and_few_are_in_memory(engine: EngineChoice) -> None:

@@ -220,9 +220,12 @@ def _count(job: FileJob, data: Sequence[DataFile]) -> int | None:
     size = sum(size for _, size in counts)
     if job.out != STANDARD:
         free = shutil.disk_usage(job.out.parent).free
-        # The rows keep the fields of the data, and have an output each.
-        if job.out.suffix != ".gz" and free < size:
-            raise CannotWrite(job.out, f"the disk has {free / 1e6:,.0f} MB free, and the data has {size / 1e6:,.0f} MB")
+        # The rows keep the fields of the data, and have an output each. A Parquet file is made of a file of its rows.
+        needed = 2 * size if job.out.suffix == ".parquet" else size
+        if job.out.suffix != ".gz" and free < needed:
+            raise CannotWrite(
+                job.out, f"the disk has {free / 1e6:,.0f} MB free, and the rows take {needed / 1e6:,.0f} MB at least"
+            )
     return sum(count for count, _ in counts)
 
 

@@ -75,7 +75,14 @@ class Journal:
             self._files = [stack.enter_context(path.open("ab", buffering=0)) for path in paths]
             self._files[0].truncate(self.progress.bytes)
             self._files[1].truncate(self.progress.error_bytes)
-            yield
+            try:
+                yield
+            except BaseException:
+                # A job that failed before its first window has nothing to go on from.
+                if not self.progress.rows:
+                    for path in paths:
+                        path.unlink(missing_ok=True)
+                raise
 
     def begin(self, head: bytes) -> None:
         """Writes what is before the first window, unless a window is there."""
@@ -119,7 +126,8 @@ class Journal:
         lines = self._path.read_bytes().split(b"\n")
         # The last part has no line end: it is empty, or what a killed run began to write.
         complete = lines[:-1]
-        if not complete:
+        # The first line is the key. Without a window there is nothing to go on from.
+        if len(complete) < 2:
             return Progress()
         found = Progress()
         with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -24,6 +24,9 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
+MODULE = "slimseq.evaluation.bulk.workers"
+# Environment variables that limit the threads of libraries.
+THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
 # Windows that may wait for an earlier one, in multiples of the number of workers. They are in memory.
 WINDOWS_AHEAD = 3
 # How long a worker that was told to end may take, in seconds.
@@ -58,8 +61,10 @@ class Worker:
     def __init__(self, setup: EngineSetup) -> None:
         own, others = socket.socketpair()
         with others:
-            command = [sys.executable, "-m", __name__, str(others.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[others.fileno()])
+            command = [sys.executable, "-m", MODULE, str(others.fileno())]
+            # The tokenizer's threads would take the cores of other workers.
+            variables = os.environ | dict.fromkeys(THREADS, str(setup.threads))
+            self._process = subprocess.Popen(command, pass_fds=[others.fileno()], env=variables)
         self.connection = Connection(own.detach())
         self.connection.send(setup)
 
