@@ -111,7 +111,9 @@ class Journal:
             if self.progress.errors:
                 self._errors_partial.replace(self._errors)
             else:
-                self._errors_partial.unlink(missing_ok=True)
+                # An earlier job that is replaced may have had some.
+                for path in (self._errors, self._errors_partial):
+                    path.unlink(missing_ok=True)
             finished.replace(self._out)
             for path in (self.partial, self._path):
                 path.unlink(missing_ok=True)
