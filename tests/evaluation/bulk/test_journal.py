@@ -1,6 +1,7 @@
 """The journal: what is finished counts, what a killed run began does not, and another job does not go on from it."""
 
 import fcntl
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,36 @@ def test_a_further_run_goes_on_behind_the_last_window(out: Path) -> None:
     assert out.read_text() == "head\none\ntwo\nthree\n"
     assert (out.parent / "errors").read_text() == "e\ne\ne\n"
     assert sorted(path.name for path in out.parent.iterdir()) == ["errors", "out.jsonl"]
+
+
+def test_a_job_that_is_killed_between_its_errors_and_its_output_finishes_once_more(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = written(out, "one\n")
+    with monkeypatch.context() as patched:
+        # The errors are written by then.
+        patched.setattr(Path, "replace", _fail_for(out))
+        with pytest.raises(KeyboardInterrupt):
+            found.finish(found.partial)
+
+    assert (out.parent / "errors").exists() and not out.exists()
+    again = written(out)
+    assert again.progress.rows == 1
+    again.finish(again.partial)
+    assert out.read_text() == "head\none\n"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["errors", "out.jsonl"]
+
+
+def _fail_for(out: Path) -> Callable[[Path, Path], Path]:
+    """Returns `Path.replace`, which is interrupted where the output would appear."""
+    replace_file = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        if target == out:
+            raise KeyboardInterrupt
+        return replace_file(self, target)
+
+    return replaced
 
 
 def test_a_window_whose_bytes_were_lost_in_a_crash_of_the_system_is_made_again(out: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from slimseq.evaluation.bulk.data_files import DataFile, DataRow, Form, all_rows, choose_field, form_of
-from slimseq.evaluation.bulk.journal import Progress
+from slimseq.evaluation.bulk.journal import Progress, journal_of
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.output import Output, file_output, standard_output
 from slimseq.evaluation.bulk.row_files import RowFile, row_file
@@ -173,7 +173,9 @@ def _check_targets(job: FileJob) -> None:
     for path in paths:
         if path in job.data:
             raise Occupied(f"{path} is data; the output needs another name")
-        if path.is_dir() or (path.exists() and not job.may_replace):
+        # A job that was killed at its end may have its errors, and not yet its output.
+        is_own = path == job.errors_path and journal_of(job.out).exists()
+        if path.is_dir() or (path.exists() and not job.may_replace and not is_own):
             advice = "" if path.is_dir() else "; --force replaces it"
             raise Occupied(f"{path} exists{advice}")
         if not path.parent.is_dir():

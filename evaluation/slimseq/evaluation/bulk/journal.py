@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import writing_to
+from slimseq.models_store.files import write_text, writing_to
 from slimseq.models_store.locks import try_lock
 
 
@@ -50,7 +50,7 @@ class Journal:
         self._key = key
         self.partial = _beside(out, ".partial")
         self._errors_partial = _beside(errors, ".partial")
-        self._path = _beside(out, ".journal")
+        self._path = journal_of(out)
         self.progress = Progress()
         self._files: list[IO[bytes]] = []
 
@@ -109,13 +109,13 @@ class Journal:
             with finished.open("rb") as file:
                 os.fsync(file.fileno())
             if self.progress.errors:
-                self._errors_partial.replace(self._errors)
+                # The partial file stays until the output is there: a job that is killed in between finishes once more.
+                write_text(self._errors, self._errors_partial.read_text(encoding="utf-8"))
             else:
                 # An earlier job that is replaced may have had some.
-                for path in (self._errors, self._errors_partial):
-                    path.unlink(missing_ok=True)
+                self._errors.unlink(missing_ok=True)
             finished.replace(self._out)
-            for path in (self.partial, self._path):
+            for path in (self.partial, self._errors_partial, self._path):
                 path.unlink(missing_ok=True)
 
     def _write(self, place: int, content: bytes) -> None:
@@ -151,6 +151,11 @@ class Journal:
         """Whether the partial files have the bytes of a window: they may be lost after a crash of the system."""
         pairs = ((self.partial, progress.bytes), (self._errors_partial, progress.error_bytes))
         return all(path.exists() and path.stat().st_size >= size for path, size in pairs)
+
+
+def journal_of(out: Path) -> Path:
+    """Returns the journal of an output. It is there while a job is unfinished."""
+    return _beside(out, ".journal")
 
 
 def _beside(path: Path, ending: str) -> Path:

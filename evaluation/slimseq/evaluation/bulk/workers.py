@@ -120,7 +120,9 @@ class Workers(Generic[Window]):
 
     def __enter__(self) -> Self:
         try:
-            self._workers += [Worker(self._setup) for _ in range(self._count)]
+            # One by one, so that those that were started are stopped if a further one cannot be.
+            for _ in range(self._count):
+                self._workers.append(Worker(self._setup))
             for worker in self._workers:
                 worker.receive()
         except BaseException:
