@@ -239,11 +239,12 @@ class _Bar:
 def _show(context: Context, shared: Shared, done: Summary, seconds: float) -> None:
     """Says what a job has done: on standard error where standard output has the rows."""
     rate = (done.rows - done.resumed_at) / max(seconds, 1e-9)
+    processes = "1 process" if done.workers == 1 else f"{done.workers} processes"
     found = asdict(done) | {"seconds": round(seconds, 3)}
     lines = [
         f"{done.rows:,} rows, {done.words:,} words and {done.output_tokens:,} output tokens: {done.out}",
-        f"This run: {done.rows - done.resumed_at:,} rows in {seconds:,.1f} s, {rate:,.1f} rows/s, with {done.workers} "
-        f"processes of {done.runtime}.",
+        f"This run: {done.rows - done.resumed_at:,} rows in {seconds:,.1f} s, {rate:,.1f} rows/s, with {processes} of "
+        f"{done.runtime}.",
     ]
     if done.warned:
         lines.append(f"{done.warned:,} outputs have warnings.")
