@@ -50,7 +50,7 @@ ENGINE = "slimseq-onnxruntime-int8"
 # Systems that can use the cores in several ways (`Layout`): all for one batch, or each for a part of the batch.
 WITH_LAYOUTS = (OURS, "ctranslate2-")
 # The table of ratios compares us with these systems, which have int8 weights like ours.
-COMPARED = ("optimum-int8", "ctranslate2-int8")
+COMPARED = ("optimum-int8", "ctranslate2-int8", "ctranslate2-iterable-int8")
 
 
 @dataclass(frozen=True)

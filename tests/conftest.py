@@ -81,6 +81,7 @@ LOW_PRIORITY = (
 # at the end.
 LONGEST = (
     "tests/benchmarks/test_serving",
+    "tests/cli/test_generate",
     "tests/compression/test_families",
     "tests/compression/build/",
     "tests/compression/test_interrupted_commands_and_read_only_stores",

@@ -37,6 +37,8 @@ OPTIMUM_KINDS = {"avx512_vnni": "avx512_vnni", "avx512f": "avx512", "avx2": "avx
 # A search without early stopping ends when it has this many finished hypotheses for each beam, as in Slimseq's
 # CTranslate2 runtime.
 PATIENCE = 3.0
+# Rows of a batch of `translate_iterable`, its default.
+ITERABLE_BATCH = 32
 # Writing 5 to this file resets the peak of memory on Linux (proc(5)).
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -106,6 +108,36 @@ def ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_par
             target_prefix=None if forced is None else [[tokens[forced]] for _ in rows],
             # With `has_parts`, each of the library's workers gets its part of the rows.
             max_batch_size=math.ceil(len(rows) / layout.workers) if has_parts else len(rows),
+            beam_size=options.num_beams,
+            patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
+            length_penalty=options.length_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram_size,
+            min_decoding_length=options.min_new_tokens,
+            max_decoding_length=options.max_new_tokens,
+            max_input_length=0,
+            return_end_token=True,
+        )
+        return [[ids[token] for token in result.hypotheses[0]] for result in results]
+
+    return generate
+
+
+def _ctranslate2_iterable(place: Place, layout: Layout) -> Generate:
+    """Opens CTranslate2 as its documentation translates a file: `translate_iterable` batches what it reads."""
+    from ctranslate2 import Translator
+
+    folder = ctranslate2_files("int8", place) / "ctranslate2"
+    threads = {"inter_threads": layout.workers, "intra_threads": layout.threads}
+    translator = Translator(str(folder), compute_type="int8", **threads)
+    tokens = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    forced = read_configuration(place.original).forced_bos_id
+
+    def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
+        results = translator.translate_iterable(
+            ([tokens[token] for token in row] for row in rows),
+            target_prefix=None if forced is None else ([tokens[forced]] for _ in rows),
+            max_batch_size=ITERABLE_BATCH,
             beam_size=options.num_beams,
             patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
             length_penalty=options.length_penalty,
@@ -196,6 +228,7 @@ SYSTEMS: dict[str, Callable[[Place, Layout], Generate]] = {
     "transformers-fp32": _transformers,
     "optimum-int8": _optimum,
     "ctranslate2-int8": partial(ctranslate2, "int8"),
+    "ctranslate2-iterable-int8": _ctranslate2_iterable,
 }
 # The open system of this process.
 _open: list[Generate] = []

@@ -110,6 +110,9 @@ def test_it_prepares_quantizes_lists_and_serves_variants_and_the_page(
     prepared = slimseq(python, tmp_path, "prepare")
     quantized = slimseq(python, tmp_path, "quantize", "translation", "original", "--name", "int8")
     listed = slimseq(python, tmp_path, "list")
+    (tmp_path / "texts.txt").write_text("The children are playing in the garden.\n", encoding="utf-8")
+    files = ("--data", "texts.txt", "--out", "translations.txt")
+    generated = slimseq(python, tmp_path, "generate", "translation", "quantized", *files)
     # Graphs are built of safetensors when they are first asked for.
     shutil.rmtree(store.folder(Task.TRANSLATION, "original") / "onnx")
     with running_service(tmp_path / "log", python=python, folder=tmp_path, store="artifacts") as service:
@@ -127,6 +130,8 @@ def test_it_prepares_quantizes_lists_and_serves_variants_and_the_page(
     store.verify(Task.TRANSLATION, "original", only="onnx")
     assert page.status == answer.status == 200
     assert summary
+    assert generated.returncode == 0, generated.stderr
+    assert "Kinder" in (tmp_path / "translations.txt").read_text(encoding="utf-8")
     assert all("Kinder" in each for each in translations)
 
 

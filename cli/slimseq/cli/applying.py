@@ -41,6 +41,7 @@ class NewVariant:
         parent: variant to start from; a model folder if `is_folder`; empty for nothing.
         files: the data.
         is_folder: whether `parent` is a model folder.
+        teacher_outputs: file of outputs that the teacher has generated before.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class NewVariant:
     parent: str
     files: DataFiles = NO_FILES
     is_folder: bool = False
+    teacher_outputs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def apply_technique(
         copied: list[str] = []
         if new.parent and not new.is_folder:
             copied = find_variant(context, new.task, new.parent, may_copy=shared.named_store is None)
-        job = Job(context, new.task, new.parent, new.name, new.files)
+        job = Job(context, new.task, new.parent, new.name, new.files, teacher_outputs=new.teacher_outputs)
         # The folder of checkpoints, None without a training.
         folder = training.checkpoint
         try:

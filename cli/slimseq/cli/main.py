@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
     "deploy": (SERVE, "serve:deploy", "Write the file that serves a store on a cluster."),
     "keys": (SERVE, "keys:app", "Manage the keys of clients: add, list, revoke."),
+    "generate": (SERVE, "generate:generate_command", "Translate or summarize a file of texts, on all cores."),
     "compress": (MAKE, "compress:compress_command", "Make a model smaller, and choose what keeps enough quality."),
     "import": (MAKE, "make:import_command", "Import a model, such as a T5, from a folder or a hub."),
     "build": (MAKE, "make:build_command", "Build and measure every variant of a recipe."),

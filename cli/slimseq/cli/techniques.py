@@ -14,7 +14,7 @@ from slimseq.compression import average as averaging
 from slimseq.compression import distill as distillation
 from slimseq.compression import train_base as base_training
 from slimseq.compression.from_nothing.new_model import NewModelOptions
-from slimseq.compression.options import COMMON, TRAINING, without
+from slimseq.compression.options import COMMON, SEQUENCE_LEVEL, TRAINING, without
 from slimseq.compression.prune import prune as pruning
 from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.quantize import quantize as quantization
@@ -36,6 +36,14 @@ CheckpointOption = Annotated[
 ]
 AnewOption = Annotated[
     bool, FLAG, Parameter(group=TRAINING, help="Start anew, not from what an interrupted run of the same command left.")
+]
+TeacherOutputsOption = Annotated[
+    Path | None,
+    Parameter(
+        group=SEQUENCE_LEVEL,
+        help="File of `generate --as-is` with the teacher's outputs for all texts, .jsonl or .parquet. Then nothing is "
+        "generated here.",
+    ),
 ]
 # Options that a verb lacks, since its technique does not use them.
 UntaughtData = Annotated[DataFiles, without("calibration", "unlabelled")]
@@ -114,6 +122,7 @@ def distill(
     checkpoint: CheckpointOption = None,
     anew: AnewOption = False,
     workers: WorkersOption = 1,
+    teacher_outputs: TeacherOutputsOption = None,
     shared: TechniqueOptions = TechniqueOptions(),
 ) -> None:
     """Distill a variant into a student made of some of its layers.
@@ -125,7 +134,7 @@ def distill(
         distillation.TECHNIQUE,
         [student, training],
         shared,
-        NewVariant(task, name, parent=variant, files=files),
+        NewVariant(task, name, parent=variant, files=files, teacher_outputs=teacher_outputs),
         TrainingRun(checkpoint, anew, workers),
     )
 

@@ -48,7 +48,9 @@ def read_data(
         return material
     if not parent.manifest.generation.language_tokens:
         warn_of_languages(job.context, material, parent.manifest.languages)
-    return learning_from_outputs(job.context, job.task, job.parent, material, sequence, job.outputs)
+    return learning_from_outputs(
+        job.context, job.task, job.parent, material, sequence, job.outputs, job.teacher_outputs
+    )
 
 
 def learn_from_parent(

@@ -20,6 +20,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.held_out import check_enough, check_not_trained_on
 from slimseq.compression.options import COMMON, POSITIVE, flat
+from slimseq.evaluation.bulk.teacher_outputs import TeacherOutputs
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.datasets import DEV_SPLITS, bundled_sample, dataset_languages, dataset_names, load_examples
@@ -27,7 +28,7 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.recording import add_scores
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Tally, evaluate, generate_with
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.lineage import root_of
@@ -45,13 +46,15 @@ class Evaluated:
     """An evaluation, and what the manifests keep of it, by variant.
 
     `manifests` are those that the variants had when they were evaluated. `confidences` has a calibration for each
-    variant that translated dev data with its default options, if one could be fitted.
+    variant that translated dev data with its default options, if one could be fitted. `made_before` is the variant
+    whose outputs are those of a file.
     """
 
     evaluation: EvaluationResult
     scores: dict[str, list[QualityScore]]
     manifests: dict[str, Manifest]
     confidences: dict[str, ConfidenceCalibration]
+    made_before: str | None = None
 
 
 @flat(COMMON)
@@ -73,6 +76,9 @@ class EvaluateOptions:
     """Generation options that replace the artifacts' defaults."""
     prefix: str | None = None
     """Text before every source. By default the artifact's own."""
+    teacher_outputs: Path | None = None
+    """File of `generate --as-is` with the outputs of a variant, such as a slow reference. The variant then generates
+    nothing here, and its own scores are not recorded."""
     outputs: Path | None = None
     """File to write sources, outputs and targets to, a JSON object a line, for other metrics such as COMET."""
 
@@ -108,6 +114,10 @@ def evaluate_variants(
             generator.check(settings[name])
         bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
         tallies = {name: Tally() for name in names}
+        made_before: str | None = None
+        if options.teacher_outputs is not None:
+            made_before, outputs = _outputs_made_before(options, manifests, sample.examples)
+            tallies[made_before] = Tally(outputs)
         systems = {
             name: generate_with(generator, settings[name], workers=context.workers)
             for name, generator in generators.items()
@@ -141,13 +151,15 @@ def evaluate_variants(
     has_default_options = not any(options.generation.values())
     if task is Task.TRANSLATION and sample.split in DEV_SPLITS and has_default_options:
         for name in variants:
+            if name == made_before:
+                continue
             try:
                 confidences[name] = _fit_confidence(scores[name][0], tallies[name], sample.examples)
             except CannotCalibrate as error:
                 context.say(f"{task}/{name}: {error}")
     if options.outputs is not None:
         _write_outputs(options.outputs, evaluation, sample.examples)
-    return Evaluated(evaluation, scores, manifests, confidences)
+    return Evaluated(evaluation, scores, manifests, confidences, made_before)
 
 
 def _open_generators(
@@ -160,6 +172,24 @@ def _open_generators(
         generator = open_generator(context.store, task, name, options.runtime, threads, context.workers)
         generators[name] = stack.enter_context(generator)
     return generators
+
+
+def _outputs_made_before(
+    options: EvaluateOptions, manifests: Mapping[str, Manifest], examples: Sequence[Example]
+) -> tuple[str, dict[int, TextOutput]]:
+    """Returns the variant whose outputs a file has, and these by the index of the example.
+
+    Raises:
+        DatasetUnavailable: the file lacks outputs. Of the variants, that with most outputs in the file is meant.
+    """
+    assert options.teacher_outputs is not None
+    file = TeacherOutputs(options.teacher_outputs)
+    counts = {
+        name: sum(output is not None for output in file.found(manifest, options.generation, examples))
+        for name, manifest in manifests.items()
+    }
+    name = max(counts, key=lambda each: counts[each])
+    return name, dict(enumerate(file.all_found(manifests[name], options.generation, examples)))
 
 
 def _fit_confidence(score: QualityScore, tally: Tally, examples: Sequence[Example]) -> ConfidenceCalibration:
@@ -220,6 +250,9 @@ def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -
     """Writes the scores of variants, and confidences, into their manifests and cards."""
     reasons = []
     for name in variants:
+        if name == found.made_before:
+            context.say(f"The scores of {name} are not recorded: its outputs were made elsewhere.")
+            continue
         manifest = found.manifests[name]
         try:
             add_scores(context.store, manifest, found.scores[name], found.confidences.get(name))

@@ -51,6 +51,8 @@ class Job:
     """Folder that a training resumes from, and writes checkpoints to."""
     outputs: Path | None = None
     """Folder for teachers' outputs. The jobs of a build share it."""
+    teacher_outputs: Path | None = None
+    """File of outputs that `generate --as-is` made of the teacher before."""
     pause_at: int | None = None
     """Number of steps after which a training pauses: `TrainingPaused` is raised, and nothing is published. The same job
     with a later pause or none goes on from the checkpoint."""

@@ -14,7 +14,9 @@ from slimseq.compression.train import sequence_level as module
 from slimseq.compression.train.data.training_data import Material
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.train.training_options import CACHE, SequenceLevel
-from slimseq.evaluation.dataset_files import Example
+from slimseq.evaluation.bulk.row_processor import RowProcessor
+from slimseq.evaluation.bulk.row_settings import RowSettings
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
@@ -85,6 +87,32 @@ def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     assert again == whole
     assert len({entry["key"] for entry in entries}) == 6
     assert len(entries) == 6
+
+
+def test_outputs_that_were_made_elsewhere_become_the_targets_and_nothing_is_generated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, examples = tiny_store(tmp_path), EXAMPLES[:3]
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    settings = RowSettings(options={"num_beams": 2}, as_is=True)
+    with open_generator(context.store, Task.TRANSLATION, "original", "torch") as teacher:
+        rows = RowProcessor(teacher, settings).process([example.source for example in examples])
+    file = tmp_path / "outputs.jsonl"
+    file.write_text("".join(json.dumps(row.fields()) + "\n" for row in rows))
+    train = tiny_set(tokenizer)
+    material = Material(train.with_examples(examples), train.first(1), None)
+    monkeypatch.setattr(module, "_fastest_generator", None)
+
+    options = SequenceLevel(sequence_level="replace", sequence_beams=2)
+    learned = learning_from_outputs(context, Task.TRANSLATION, "original", material, options, None, file)
+
+    written = [row.output for row in rows if row.output and row.output.strip()]
+    assert [example.target for example in learned.train.examples] == written
+    other = replace(options, sequence_beams=3)
+    with pytest.raises(DatasetUnavailable, match=r"outputs\.jsonl lacks 3 of 3 outputs"):
+        learning_from_outputs(context, Task.TRANSLATION, "original", material, other, None, file)
+    with pytest.raises(BadParameters, match="no effect without `sequence_level`"):
+        learning_from_outputs(context, Task.TRANSLATION, "original", material, SequenceLevel(), None, file)
 
 
 def test_other_settings_give_other_outputs(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from slimseq.answers import Generation, Output, OutputWarning, ScoredText
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
+from slimseq.inference.text.confidence import confidence_of, score_of
 from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.rows import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import TextWarning
@@ -286,23 +287,13 @@ def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: M
         warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
         repaired=list(output.repaired) or None,
     )
-    # The confidence of a summary hardly says anything (docs/decisions/027). The map from a mean log-probability to a
-    # confidence was fitted to outputs that ended by themselves.
-    calibration = manifest.confidence
-    may_have_confidence = manifest.task is Task.TRANSLATION and output.finish_reason == "eos"
-    if may_have_confidence and calibration is not None and output.mean_log_probability is not None:
-        response_output.confidence = calibration.confidence(output.mean_log_probability)
+    response_output.confidence = confidence_of(output, manifest)
     if output.alternatives:
-        response_output.score = _score(output)
-        response_output.alternatives = [ScoredText(text=each.text, score=_score(each)) for each in output.alternatives]
+        response_output.score = score_of(output)
+        response_output.alternatives = [
+            ScoredText(text=each.text, score=score_of(each)) for each in output.alternatives
+        ]
     return response_output
-
-
-def _score(output: TextOutput) -> float | None:
-    if output.mean_log_probability is None:
-        return None
-    # With int8 models, digits after the third depend on the other rows of a batch.
-    return round(output.mean_log_probability, 3)
 
 
 class GenerationResponse(Generation):

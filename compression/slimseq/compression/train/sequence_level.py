@@ -20,6 +20,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.train.data.training_data import Material
 from slimseq.compression.train.training_options import CACHE, SequenceLevel
+from slimseq.evaluation.bulk.teacher_outputs import TeacherOutputs
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -42,6 +43,7 @@ def learning_from_outputs(
     material: Material,
     options: SequenceLevel,
     folder: Path | None,
+    made_before: Path | None = None,
 ) -> Material:
     """Returns the material with outputs of a teacher as training targets. Without `sequence_level` it stays the same.
 
@@ -52,17 +54,43 @@ def learning_from_outputs(
         material: training data, possibly with unlabelled examples, whose targets are empty.
         options: whether outputs replace the targets that people wrote (`replace`) or are added to them (`add`).
         folder: for the cache of outputs. Without a folder, an interrupted run begins anew.
+        made_before: file of `generate --as-is` with the teacher's outputs for all examples. Then none is generated.
     """
     examples = material.train.examples
     if options.sequence_level == "off":
+        if made_before is not None:
+            raise BadParameters("teacher outputs have no effect without `sequence_level`: give replace or add")
         if any(not example.target for example in examples):
             raise BadParameters("unlabelled data has no targets: let a teacher write them, with `sequence_level`")
         return material
     teacher = options.sequence_teacher or variant
+    if made_before is not None:
+        outputs = _outputs_made_before(context, task, teacher, examples, made_before, options.sequence_beams)
+        return _with_outputs(material, options, outputs)
     with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
         outputs = teacher_outputs(context, task, teacher, examples, Path(cache), options.sequence_beams)
+    return _with_outputs(material, options, outputs)
+
+
+def _with_outputs(material: Material, options: SequenceLevel, outputs: Sequence[Example]) -> Material:
+    examples = material.train.examples
     labelled = [example for example in examples if example.target] if options.sequence_level == "add" else []
     return replace(material, train=material.train.with_examples([*labelled, *outputs]))
+
+
+def _outputs_made_before(
+    context: Context, task: Task, variant: str, examples: Sequence[Example], path: Path, beams: int
+) -> list[Example]:
+    """Returns the examples with outputs of a file as targets, without those whose output is empty.
+
+    Raises:
+        DatasetUnavailable: the file lacks outputs of this teacher, with this number of beams, for these texts.
+    """
+    manifest = context.store.manifest(task, variant)
+    outputs = TeacherOutputs(path).all_found(manifest, {"num_beams": beams}, examples)
+    context.say(f"{len(outputs):,} outputs of {task}/{variant} are those of {path}")
+    pairs = zip(examples, outputs, strict=True)
+    return [replace(example, target=output.text) for example, output in pairs if output.text.strip()]
 
 
 def teacher_outputs(

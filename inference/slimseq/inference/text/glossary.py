@@ -94,6 +94,11 @@ class Glossary:
     def __len__(self) -> int:
         return len(self._terms)
 
+    @property
+    def pairs(self) -> list[tuple[str, str | None]]:
+        """The terms with their targets, sorted."""
+        return sorted(((each.source, each.target) for each in self._terms.values()), key=repr)
+
     def __contains__(self, source: str) -> bool:
         return source.casefold() in self._terms
 

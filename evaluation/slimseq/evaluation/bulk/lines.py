@@ -1,0 +1,88 @@
+"""Reads and counts the lines of a file, of a gzipped file, or of standard input, in memory that does not grow."""
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from slimseq.evaluation.dataset_files import DatasetUnavailable
+from slimseq.models_store.model_folder import open_regular
+
+# The name of standard input and standard output.
+STANDARD = Path("-")
+# Maximum number of bytes of a line.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+# Bytes that are read at once to count lines.
+CHUNK_BYTES = 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """A line without its end. `problem` says why it has no text."""
+
+    number: int
+    text: str
+    problem: str | None = None
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Yields the lines. A line that is no UTF-8 text, or too long, has a problem in place of its text.
+
+    Raises:
+        DatasetUnavailable: the file is not there, or cannot be read.
+    """
+    with _reading(path) as file:
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES), b""), 1):
+            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                _skip_line(file)
+                yield Line(number, "", f"the line has more than {MAX_LINE_BYTES:,} bytes")
+                continue
+            own = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            try:
+                yield Line(number, own.rstrip(b"\r\n").decode())
+            except UnicodeDecodeError:
+                yield Line(number, "", "the line is not UTF-8 text")
+
+
+def count_lines(path: Path) -> tuple[int, int]:
+    """Returns the number of lines of a file, and the bytes that they have without compression."""
+    lines, size, last = 0, 0, b"\n"
+    with _reading(path) as file:
+        for chunk in iter(partial(file.read, CHUNK_BYTES), b""):
+            lines += chunk.count(b"\n")
+            size += len(chunk)
+            last = chunk[-1:]
+    return lines + (last != b"\n"), size
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    """Reads to the end of a line, without keeping it."""
+    while True:
+        part = file.readline(MAX_LINE_BYTES)
+        if not part or part.endswith(b"\n"):
+            return
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        with open_regular(path) as file:
+            if path.suffix == ".gz":
+                # Reading by lines from a buffer is several times as fast as from the decompressor.
+                with gzip.open(file) as content, io.BufferedReader(content, CHUNK_BYTES) as buffered:
+                    yield buffered
+            else:
+                yield file
+    except FileNotFoundError as error:
+        raise DatasetUnavailable(f"there is no file {path}") from error
+    except (EOFError, OSError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetUnavailable(f"{path.name} cannot be read: {reason}") from error

@@ -1,0 +1,114 @@
+"""Parquet files: reads their rows, and writes rows with typed columns. pyarrow does it, which the base install lacks.
+
+A Parquet file is complete only with its end, so it cannot be continued after an interruption. The windows of an
+unfinished file are therefore Arrow streams, one after the other, which `write_parquet` turns into the file at the end.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimseq.evaluation.dataset_files import DatasetUnavailable
+from slimseq.models_store.places import pip_install
+
+# Rows that are read at once.
+BATCH_ROWS = 256
+
+
+def check_installed() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise DatasetUnavailable(f"a .parquet file needs pyarrow, which is not installed: {pip_install('compress')}")
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with _opened(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
+            yield from batch.to_pylist()
+
+
+def count_rows(path: Path) -> tuple[int, int]:
+    """Returns the number of rows, and their bytes without compression."""
+    with _opened(path) as file:
+        groups = [file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups)]
+        return file.metadata.num_rows, sum(groups)
+
+
+def read_schema(path: Path) -> Any:
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
+def text_schema(columns: Sequence[str]) -> Any:
+    """Returns the schema of rows that have strings alone."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(name, pa.string()) for name in columns])
+
+
+def with_outputs(schema: Any) -> Any:
+    """Returns a schema with the columns of outputs. They have types, also where all values are None."""
+    import pyarrow as pa
+
+    warning = pa.struct([("kind", pa.string()), ("detail", pa.string())])
+    alternative = pa.struct([("text", pa.string()), ("score", pa.float64())])
+    types = {
+        "row_id": pa.string(),
+        "output": pa.string(),
+        "finish_reason": pa.string(),
+        "input_tokens": pa.int64(),
+        "output_tokens": pa.int64(),
+        "truncated": pa.bool_(),
+        "confidence": pa.float64(),
+        "score": pa.float64(),
+        "warnings": pa.list_(warning),
+        "repaired": pa.list_(pa.string()),
+        "alternatives": pa.list_(alternative),
+        "error": pa.string(),
+    }
+    return pa.schema([*schema, *(pa.field(name, kind) for name, kind in types.items())])
+
+
+def as_stream(rows: Sequence[dict[str, Any]], schema: Any) -> bytes:
+    """Returns rows as an Arrow stream."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(list(rows), schema))
+    return bytes(sink.getvalue())
+
+
+def write_parquet(streams: Path, target: Path, schema: Any) -> None:
+    """Writes a Parquet file from a file of Arrow streams, one row group for each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size = streams.stat().st_size
+    with pq.ParquetWriter(target, schema) as writer, streams.open("rb") as file:
+        while file.tell() < size:
+            with pa.ipc.open_stream(pa.PythonFile(file, "r")) as reader:
+                writer.write_table(reader.read_all())
+
+
+class _opened:  # noqa: N801
+    """Opens a Parquet file. Its errors become `DatasetUnavailable`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            self._file = pq.ParquetFile(self._path)
+        except FileNotFoundError as error:
+            raise DatasetUnavailable(f"there is no file {self._path}") from error
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DatasetUnavailable(f"{self._path.name} cannot be read: {reason}") from error
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -1,0 +1,233 @@
+"""Jobs in this process, with worker processes: forms of files, fields that are kept, errors, and what is refused."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from slimseq.evaluation.bulk import generate_file as module
+from slimseq.evaluation.bulk.generate_file import EngineChoice, FileJob, Occupied, Summary, generate_file
+from slimseq.evaluation.bulk.journal import CannotContinue, Progress
+from slimseq.evaluation.bulk.row_settings import RowSettings
+from slimseq.evaluation.bulk.workers import EngineSetup, WorkerFailed, Workers
+from slimseq.evaluation.dataset_files import DatasetUnavailable
+from slimseq.models_store.errors import CannotWrite
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+TEXTS = ["Good morning.", "The children are playing in the garden.", "It costs $1,299.99.", "It is late."]
+TRANSLATED = ["Guten Morgen.", "Die Kinder spielen im Garten."]
+
+
+@pytest.fixture
+def engine(embedded: Store) -> EngineChoice:
+    return EngineChoice(embedded, Task.TRANSLATION, "quantized", RowSettings(), workers=1)
+
+
+def run(job: FileJob, engine: EngineChoice) -> Summary:
+    return generate_file(job, engine, lambda *_: None)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def data_file(folder: Path, rows: int = len(TEXTS)) -> Path:
+    path = folder / "data.jsonl"
+    texts = [TEXTS[place % len(TEXTS)] for place in range(rows)]
+    path.write_text("".join(json.dumps({"n": place, "text": text}) + "\n" for place, text in enumerate(texts)))
+    return path
+
+
+def test_rows_keep_their_order_and_their_fields(tmp_path: Path, engine: EngineChoice) -> None:
+    seen: list[tuple[int, int | None]] = []
+    job = FileJob((data_file(tmp_path),), tmp_path / "out.jsonl")
+
+    done = generate_file(job, engine, lambda progress, total, _: seen.append((progress.rows, total)))
+
+    rows = lines(job.out)
+    assert [(row["n"], row["text"]) for row in rows] == list(enumerate(TEXTS))
+    assert [row["output"] for row in rows[:2]] == TRANSLATED
+    assert {"finish_reason", "confidence", "row_id", "input_tokens", "truncated"} <= rows[0].keys()
+    assert (done.rows, done.errors, done.words) == (4, 0, sum(len(text.split()) for text in TEXTS))
+    assert seen == [(0, 4), (4, 4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", "out.jsonl"]
+
+
+def test_each_form_has_the_same_outputs(tmp_path: Path, engine: EngineChoice) -> None:
+    plain = tmp_path / "data.txt"
+    plain.write_text("\n".join(TEXTS[:2]))
+    names = ["out.txt", "out.txt.gz", "out.tsv", "out.jsonl.gz", "out.parquet"]
+    for name in names:
+        run(FileJob((plain,), tmp_path / name), engine)
+
+    assert (tmp_path / "out.txt").read_text().splitlines() == TRANSLATED
+    assert gzip.decompress((tmp_path / "out.txt.gz").read_bytes()).decode().splitlines() == TRANSLATED
+    head, *table = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    assert head == ["text", "output", "finish_reason", "confidence", "warnings", "error"]
+    assert [row[:3] for row in table] == [[*pair, "eos"] for pair in zip(TEXTS, TRANSLATED, strict=False)]
+    packed = gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()).decode()
+    assert [json.loads(line)["output"] for line in packed.splitlines()] == TRANSLATED
+    parquet = pq.read_table(tmp_path / "out.parquet")
+    assert parquet.column("output").to_pylist() == TRANSLATED
+    assert parquet.schema.field("error").type == pa.string()
+
+
+def test_a_parquet_file_keeps_the_types_of_its_columns(tmp_path: Path, engine: EngineChoice) -> None:
+    table = pa.table({"article": TEXTS, "size": pa.array([1, None, 3, 4], pa.int16())})
+    pq.write_table(table, tmp_path / "data.parquet")
+
+    run(FileJob((tmp_path / "data.parquet",), tmp_path / "out.parquet"), engine)
+
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.select(["article", "size"]).equals(table)
+    assert found.column("output").to_pylist()[:2] == TRANSLATED
+    assert found.column("warnings").to_pylist()[0] == []
+
+
+def test_rows_that_cannot_be_done_are_listed_and_the_others_are_done(tmp_path: Path, engine: EngineChoice) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"text": "Good morning."}\nnonsense\n{"other": 1}\n{"text": 5}\n{"text": "It is late."}\n')
+    job = FileJob((data,), tmp_path / "out.jsonl", errors=tmp_path / "errors.jsonl")
+
+    done = run(job, engine)
+
+    rows, errors = lines(job.out), lines(tmp_path / "errors.jsonl")
+    assert (done.rows, done.errors, done.errors_file) == (5, 3, str(job.errors))
+    assert ["error" in row for row in rows] == [False, True, True, True, False]
+    assert [(each["row"], each["line"], each["reason"]) for each in errors] == [
+        (2, 2, "the line is not JSON"),
+        (3, 3, "the row has no field 'text'"),
+        (4, 4, "the text is not a string but int"),
+    ]
+
+
+def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(
+    tmp_path: Path, engine: EngineChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW_ROWS", 4)
+    data = data_file(tmp_path, rows=40)
+    for ending in ("jsonl.gz", "parquet", "tsv"):
+        if ending != "jsonl.gz":
+            data = tmp_path / "data.txt"
+            data.write_text("\n".join(TEXTS * 10))
+        whole, job = tmp_path / f"whole.{ending}", FileJob((data,), tmp_path / f"out.{ending}")
+        run(replace(job, out=whole), engine)
+
+        def stop(progress: Progress, *_: object) -> None:
+            if progress.rows >= 12:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            generate_file(job, engine, stop)
+        assert not job.out.exists()
+        done = run(job, engine)
+
+        assert done.resumed_at == 12 and done.rows == 40
+        assert job.out.read_bytes() == whole.read_bytes()
+
+
+def test_a_job_with_other_options_or_changed_data_does_not_go_on(tmp_path: Path, engine: EngineChoice) -> None:
+    job = FileJob((data_file(tmp_path),), tmp_path / "out.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        generate_file(job, engine, _stop)
+
+    other = replace(engine, settings=RowSettings(options={"num_beams": 2}))
+    with pytest.raises(CannotContinue):
+        run(job, other)
+    data_file(tmp_path, rows=5)
+    with pytest.raises(CannotContinue):
+        run(job, engine)
+    assert run(replace(job, is_anew=True), engine).rows == 5
+
+
+def _stop(progress: Progress, *_: object) -> None:
+    if progress.rows:
+        raise KeyboardInterrupt
+
+
+def refused(tmp_path: Path) -> Iterator[tuple[FileJob, type[Exception], str]]:
+    data = data_file(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "there.jsonl").touch()
+    job = FileJob((data,), tmp_path / "out.jsonl")
+    yield replace(job, data=(tmp_path / "absent.jsonl",)), DatasetUnavailable, "there is no file"
+    yield replace(job, data=(tmp_path / "empty.jsonl",)), DatasetUnavailable, "has no rows"
+    yield replace(job, field="body"), DatasetUnavailable, "has no field 'body'; it has n, text"
+    yield replace(job, out=tmp_path / "out.csv"), DatasetUnavailable, "must end in"
+    yield replace(job, out=tmp_path / "there.jsonl"), Occupied, "--force replaces it"
+    yield replace(job, out=data, may_replace=True), Occupied, "is data"
+    yield replace(job, out=tmp_path / "absent" / "out.jsonl"), CannotWrite, "there is no folder"
+    yield replace(job, out=tmp_path / "out.tsv"), DatasetUnavailable, "write a .jsonl file"
+    yield replace(job, out=tmp_path / "out.parquet"), DatasetUnavailable, "types of .jsonl fields"
+    yield replace(job, errors=job.out), Occupied, "cannot have the rows and the errors"
+    yield replace(job, data=(data, Path("-"))), DatasetUnavailable, "standard input cannot be read together"
+
+
+def test_what_cannot_work_is_refused_before_any_work(tmp_path: Path, engine: EngineChoice) -> None:
+    for job, error, reason in refused(tmp_path):
+        before = sorted(tmp_path.iterdir())
+
+        with pytest.raises(error, match=reason):
+            run(job, engine)
+
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_data_that_has_a_field_of_the_outputs_is_refused(tmp_path: Path, engine: EngineChoice) -> None:
+    (tmp_path / "data.jsonl").write_text('{"text": "Good morning.", "output": "mine"}\n')
+
+    with pytest.raises(DatasetUnavailable, match="has a field 'output', which the outputs have too"):
+        run(FileJob((tmp_path / "data.jsonl",), tmp_path / "out.jsonl"), engine)
+
+
+def test_a_disk_without_space_for_the_rows_is_refused(
+    tmp_path: Path, engine: EngineChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
+
+    with pytest.raises(CannotWrite, match="the disk has 0 MB free"):
+        run(FileJob((data_file(tmp_path),), tmp_path / "out.jsonl"), engine)
+
+
+def test_settings_that_the_artifact_cannot_follow_end_the_job_in_one_line(tmp_path: Path, engine: EngineChoice) -> None:
+    job = FileJob((data_file(tmp_path),), tmp_path / "out.jsonl")
+
+    with pytest.raises(WorkerFailed, match="fr"):
+        run(job, replace(engine, settings=RowSettings(target="fr")))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
+
+
+def test_windows_come_back_in_order_and_few_are_in_memory(engine: EngineChoice) -> None:
+    setup = EngineSetup(engine.store.root, engine.task, engine.variant, RowSettings(as_is=True))
+    read = 0
+
+    def windows() -> Iterator[tuple[int, list[str]]]:
+        nonlocal read
+        for number in range(20):
+            read += 1
+            # The first windows take longest, so that the second worker is ahead.
+            yield number, TEXTS * (10 if number % 4 == 0 else 1)
+
+    with Workers[int](setup, 2) as workers:
+        for place, (number, rows) in enumerate(workers.run(windows())):
+            assert number == place and len(rows) == len(TEXTS) * (10 if number % 4 == 0 else 1)
+            assert read <= place + 1 + 6
+
+
+def test_a_worker_that_is_killed_ends_the_job_with_a_reason(engine: EngineChoice) -> None:
+    setup = EngineSetup(engine.store.root, engine.task, engine.variant, RowSettings(as_is=True))
+
+    with Workers[int](setup, 1) as workers:
+        workers._workers[0]._process.kill()
+        with pytest.raises(WorkerFailed, match="a worker process has ended by signal 9"):
+            list(workers.run([(0, TEXTS)]))
