@@ -16,7 +16,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, OUTPUT, POSITIVE, flat
 from slimseq.evaluation.bulk.data_files import Form
-from slimseq.evaluation.bulk.generate_file import EngineChoice, FileJob, Summary, generate_file
+from slimseq.evaluation.bulk.file_job import FileJob
+from slimseq.evaluation.bulk.generate_file import EngineChoice, Summary, generate_file
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.row_settings import RowSettings

@@ -20,6 +20,9 @@ Form = Literal["jsonl", "txt", "tsv", "parquet"]
 PAIR_COLUMNS = ("source", "target")
 # The only field of a row of plain text.
 TEXT = "text"
+# How deep lists and objects of a row may be nested. Python's own limit depends on how deep its calls are nested.
+MAX_NESTING = 100
+NESTED_TOO_DEEPLY = f"the line has lists and objects that are nested more than {MAX_NESTING} times"
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,29 @@ def _json_object(text: str) -> tuple[dict[str, Any], str | None]:
     """Returns the fields of a line, and its problem if it has none."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return {}, NESTED_TOO_DEEPLY
+    except ValueError:
         return {}, "the line is not JSON"
-    return (value, None) if isinstance(value, dict) else ({}, "the line is not a JSON object")
+    if not isinstance(value, dict):
+        return {}, "the line is not a JSON object"
+    return ({}, NESTED_TOO_DEEPLY) if _is_nested_deeper(value, MAX_NESTING) else (value, None)
+
+
+def _is_nested_deeper(value: object, most: int) -> bool:
+    """Whether lists and objects are nested more than `most` times."""
+    level = [value]
+    for _ in range(most):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def form_of(path: Path) -> Form:
