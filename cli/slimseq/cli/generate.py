@@ -21,6 +21,7 @@ from slimseq.evaluation.bulk.generate_file import EngineChoice, Summary, generat
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.row_settings import RowSettings
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.inference.generator import OnOverflow
 from slimseq.inference.text.glossary_files import read_glossary_file
 from slimseq.inference.text.rows import Format, LongInput
@@ -196,6 +197,9 @@ def generate_command(
         bar = _Bar(display, f"generate {task}/{variant}")
         try:
             done = generate_file(job, engine, bar.show)
+        except DatasetUnavailable:
+            # The data must change first, and a job does not go on with changed data.
+            raise
         except BaseException:
             if bar.rows and job.is_resumable:
                 context.say(

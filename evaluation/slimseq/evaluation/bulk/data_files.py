@@ -77,9 +77,12 @@ class DataFile:
             for number, fields in enumerate(parquet.read_rows(self.path), 1):
                 size = sum(len(value) for value in fields.values() if isinstance(value, str | bytes))
                 yield DataRow(self.name, number, fields, size=size)
-            return
-        lines = read_lines(self.path)
-        yield from self._tab_separated(lines) if self.form == "tsv" else map(self._row, filter(self._counts, lines))
+        elif self.form == "tsv":
+            yield from self._tab_separated(read_lines(self.path))
+        else:
+            for line in read_lines(self.path):
+                if not self._is_blank(line):
+                    yield self._row(line)
 
     def count(self) -> tuple[int, int]:
         """Returns the number of rows, and their bytes without compression. Blank lines of a .jsonl file count too."""
@@ -87,9 +90,9 @@ class DataFile:
             return parquet.count_rows(self.path)
         return count_lines(self.path)
 
-    def _counts(self, line: Line) -> bool:
-        """Whether a line is a row: blank lines between JSON objects are none."""
-        return self.form != "jsonl" or bool(line.text.strip()) or line.problem is not None
+    def _is_blank(self, line: Line) -> bool:
+        """Whether a line is no row: blank lines between JSON objects are none."""
+        return self.form == "jsonl" and line.problem is None and not line.text.strip()
 
     def _row(self, line: Line) -> DataRow:
         fields: dict[str, Any] = {}

@@ -115,16 +115,17 @@ class RowProcessor:
                 running[index] = self._as_is(text) if self._settings.as_is else self._prompted(text)
                 advance(index, None)
         while requests:
-            waiting, answers = dict(requests), self._generate(requests)
+            answers = self._generate(requests)
             requests.clear()
-            for index in waiting:
-                advance(index, answers[index])
+            for index, outputs in answers.items():
+                advance(index, outputs)
         return [found[index] for index in range(len(texts))]
 
     def _prompted(self, text: str) -> Steps:
         """Generates from a text as the service does: with passes for protected spans, warnings and a repair."""
         planned = plan(self._generator, self._settings.prompt(text), max_rows=sys.maxsize)
-        rows = yield from self._passes(planned, (yield planned.options, planned.rows))
+        first = yield planned.options, planned.rows
+        rows = yield from self._passes(planned, first)
         outputs, warnings = planned.checked(rows)
         if planned.needs_repair(warnings):
             again = plan_repair(self._generator, planned, rows, warnings)
