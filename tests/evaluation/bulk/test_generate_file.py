@@ -170,6 +170,7 @@ def refused(tmp_path: Path) -> Iterator[tuple[FileJob, type[Exception], str]]:
     yield replace(job, out=tmp_path / "absent" / "out.jsonl"), CannotWrite, "there is no folder"
     yield replace(job, out=tmp_path / "out.tsv"), DatasetUnavailable, "write a .jsonl file"
     yield replace(job, out=tmp_path / "out.parquet"), DatasetUnavailable, "types of .jsonl fields"
+    yield replace(job, errors=Path("-")), CannotWrite, "errors need a file with a name"
     yield replace(job, errors=job.out), Occupied, "cannot have the rows and the errors"
     yield replace(job, data=(data, Path("-"))), DatasetUnavailable, "standard input cannot be read together"
 

@@ -87,8 +87,10 @@ def check_targets(job: FileJob) -> None:
 
     Raises:
         Occupied: a file of these names exists, or is data.
-        CannotWrite: a folder is missing or read-only, or standard output is closed.
+        CannotWrite: a folder is missing or read-only, standard output is closed, or errors have no file.
     """
+    if job.errors == STANDARD:
+        raise CannotWrite(STANDARD, "errors need a file with a name")
     if job.out == STANDARD and sys.stdout is None:
         raise CannotWrite(Path("standard output"), "it is closed")
     for path in job.written_files:
