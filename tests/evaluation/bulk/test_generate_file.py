@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from slimseq.evaluation.bulk import windows
+from slimseq.evaluation.bulk import parquet, windows
 from slimseq.evaluation.bulk.data_files import DataFile
 from slimseq.evaluation.bulk.file_job import FileJob, Occupied
 from slimseq.evaluation.bulk.generate_file import EngineChoice, Summary, generate_file
@@ -78,9 +79,9 @@ def test_each_form_has_the_same_outputs(tmp_path: Path, engine: EngineChoice) ->
     assert [row[:3] for row in table] == [[*pair, "eos"] for pair in zip(TEXTS, TRANSLATED, strict=False)]
     packed = gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()).decode()
     assert [json.loads(line)["output"] for line in packed.splitlines()] == TRANSLATED
-    parquet = pq.read_table(tmp_path / "out.parquet")
-    assert parquet.column("output").to_pylist() == TRANSLATED
-    assert parquet.schema.field("error").type == pa.string()
+    table_of_parquet = pq.read_table(tmp_path / "out.parquet")
+    assert table_of_parquet.column("output").to_pylist() == TRANSLATED
+    assert table_of_parquet.schema.field("error").type == pa.string()
 
 
 def test_a_parquet_file_keeps_the_types_of_its_columns(tmp_path: Path, engine: EngineChoice) -> None:
@@ -93,6 +94,24 @@ def test_a_parquet_file_keeps_the_types_of_its_columns(tmp_path: Path, engine: E
     assert found.select(["article", "size"]).equals(table)
     assert found.column("output").to_pylist()[:2] == TRANSLATED
     assert found.column("warnings").to_pylist()[0] == []
+
+
+def test_a_row_group_of_a_parquet_file_has_the_rows_of_many_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = parquet.text_schema(["text"])
+    windows_of_rows = [[{"text": f"Window {number}, row {row}"} for row in range(5)] for number in range(6)]
+    (tmp_path / "streams").write_bytes(b"".join(parquet.as_stream(rows, schema) for rows in windows_of_rows))
+
+    parquet.write_parquet(tmp_path / "streams", tmp_path / "whole.parquet", schema)
+    # A window has about 110 bytes.
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 300)
+    parquet.write_parquet(tmp_path / "streams", tmp_path / "groups.parquet", schema)
+
+    for name, groups in (("whole.parquet", 1), ("groups.parquet", 2)):
+        found = pq.ParquetFile(tmp_path / name)
+        assert found.num_row_groups == groups
+        assert found.read().to_pylist() == list(chain.from_iterable(windows_of_rows))
 
 
 def test_rows_that_cannot_be_done_are_listed_and_the_others_are_done(tmp_path: Path, engine: EngineChoice) -> None:

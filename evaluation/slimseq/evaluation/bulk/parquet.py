@@ -17,6 +17,8 @@ from slimseq.models_store.places import pip_install
 
 # Rows that are read at once.
 BATCH_ROWS = 256
+# Bytes of the rows that are written at once, as one row group. Readers are slow with many small groups.
+GROUP_BYTES = 32_000_000
 
 
 def check_installed() -> None:
@@ -93,15 +95,30 @@ def as_stream(rows: Sequence[dict[str, Any]], schema: Any) -> bytes:
 
 
 def write_parquet(streams: Path, target: Path, schema: Any) -> None:
-    """Writes a Parquet file from a file of Arrow streams, one row group for each."""
+    """Writes a Parquet file from a file of Arrow streams. A row group has the rows of many streams."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = streams.stat().st_size
-    with pq.ParquetWriter(target, schema) as writer, streams.open("rb") as file:
+    with pq.ParquetWriter(target, schema) as writer:
+        tables: list[Any] = []
+        for table in _read_streams(streams):
+            tables.append(table)
+            if sum(each.nbytes for each in tables) >= GROUP_BYTES:
+                writer.write_table(pa.concat_tables(tables))
+                tables = []
+        if tables:
+            writer.write_table(pa.concat_tables(tables))
+
+
+def _read_streams(path: Path) -> Iterator[Any]:
+    """Yields the table of each Arrow stream in a file."""
+    import pyarrow as pa
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
         while file.tell() < size:
             with pa.ipc.open_stream(pa.PythonFile(file, "r")) as reader:
-                writer.write_table(reader.read_all())
+                yield reader.read_all()
 
 
 @contextmanager
