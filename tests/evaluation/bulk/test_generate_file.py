@@ -350,6 +350,12 @@ def test_settings_that_the_artifact_cannot_follow_end_the_job_in_one_line(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
 
 
+def test_there_are_no_more_workers_than_rows(tmp_path: Path, engine: EngineChoice) -> None:
+    done = run(FileJob((data_file(tmp_path, rows=1),), tmp_path / "out.jsonl"), replace(engine, workers=0))
+
+    assert done.workers == 1
+
+
 def test_windows_come_back_in_order_and_few_are_in_memory(engine: EngineChoice) -> None:
     setup = EngineSetup(engine.store.root, engine.task, engine.variant, RowSettings(as_is=True))
     read = 0
@@ -382,3 +388,10 @@ def test_ctrl_c_on_a_terminal_does_not_reach_the_workers(engine: EngineChoice) -
     with Workers[int](setup, 1) as workers:
         # A terminal interrupts the process group of the command.
         assert os.getpgid(workers._workers[0]._process.pid) != os.getpgid(0)
+
+
+def test_an_artifact_that_was_replaced_meanwhile_is_not_used(engine: EngineChoice) -> None:
+    setup = EngineSetup(engine.store.root, engine.task, engine.variant, RowSettings(), digest="sha256:" + "0" * 64)
+
+    with pytest.raises(WorkerFailed, match="translation/quantized was replaced in the store"), Workers[int](setup, 1):
+        pass

@@ -97,9 +97,15 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     data = _open_data(files, job.field)
     form = _out_form(job, files, data.firsts)
     total = _count(job, files, form)
-    workers = engine.workers or _default_workers(engine, manifest)
+    workers = engine.workers or _default_workers(engine, manifest, total)
     setup = EngineSetup(
-        engine.store.root.resolve(), engine.task, engine.variant, engine.settings, runtime, engine.threads
+        engine.store.root.resolve(),
+        engine.task,
+        engine.variant,
+        engine.settings,
+        runtime,
+        engine.threads,
+        manifest.digest,
     )
     with ExitStack() as stack:
         key = _key(job, ids, runtime, data.field, states)
@@ -196,12 +202,13 @@ def _key(job: FileJob, ids: RowIds, runtime: str, field: str, states: Sequence[F
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
-def _default_workers(engine: EngineChoice, manifest: Manifest) -> int:
-    """Returns a number of workers that the cores and the free memory allow."""
+def _default_workers(engine: EngineChoice, manifest: Manifest, rows: int | None) -> int:
+    """Returns a number of workers that the cores and the free memory allow. More than rows would have nothing to do."""
     cores = max(available_cores() // max(engine.threads, 1), 1)
     sizes: Mapping[str, int] = manifest.size.bytes_by_format
     free: int = psutil.virtual_memory().available // (WORKER_BYTES + max(sizes.values(), default=0))
-    return max(1, min(cores, free))
+    limits = [cores, free] if rows is None else [cores, free, rows]
+    return max(1, min(limits))
 
 
 def _open_output(job: FileJob, form: RowFile, key: str) -> AbstractContextManager[Output]:

@@ -35,13 +35,23 @@ END_SECONDS = 5.0
 Window = TypeVar("Window")
 
 
+class ArtifactReplaced(SlimseqError):
+    """Raised when an artifact is no longer the one that a job is for."""
+
+
 class WorkerFailed(SlimseqError):
     """Raised when a worker process cannot open the artifact, or has ended."""
 
 
 @dataclass(frozen=True)
 class EngineSetup:
-    """What a worker opens. `runtime` None is the first one that can open the artifact, `threads` are those of one."""
+    """What a worker opens.
+
+    Args:
+        runtime: None: the first one that can open the artifact.
+        threads: number of threads of one worker.
+        digest: of the artifact that the job is for. None: whatever the store has.
+    """
 
     store: Path
     task: Task
@@ -49,9 +59,17 @@ class EngineSetup:
     settings: RowSettings
     runtime: str | None = None
     threads: int = 1
+    digest: str | None = None
 
     def open(self) -> RowProcessor:
+        """Opens the artifact.
+
+        Raises:
+            ArtifactReplaced: the store has another artifact of this name by now.
+        """
         generator = open_generator(Store(self.store), self.task, self.variant, self.runtime, self.threads)
+        if self.digest not in (None, generator.manifest.digest):
+            raise ArtifactReplaced(f"{self.task}/{self.variant} was replaced in the store while the job started")
         return RowProcessor(generator, self.settings)
 
 
