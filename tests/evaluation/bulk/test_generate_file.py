@@ -190,7 +190,9 @@ def refused(tmp_path: Path) -> Iterator[tuple[FileJob, type[Exception], str]]:
     yield replace(job, out=tmp_path / "out.tsv"), DatasetUnavailable, "write a .jsonl file"
     yield replace(job, out=tmp_path / "out.parquet"), DatasetUnavailable, "types of .jsonl fields"
     yield replace(job, errors=Path("-")), CannotWrite, "errors need a file with a name"
-    yield replace(job, errors=job.out), Occupied, "cannot have the rows and the errors"
+    yield replace(job, errors=job.out), Occupied, "the rows and the errors need other names"
+    # The finished windows have this name until the output is complete.
+    yield replace(job, errors=tmp_path / "out.jsonl.partial"), Occupied, "the rows and the errors need other names"
     yield replace(job, data=(data, Path("-"))), DatasetUnavailable, "standard input cannot be read together"
 
 

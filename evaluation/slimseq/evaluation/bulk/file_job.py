@@ -101,8 +101,9 @@ def check_targets(job: FileJob) -> None:
             raise CannotWrite(path, f"there is no folder {path.parent}")
         if not os.access(path.parent, os.W_OK):
             raise CannotWrite(path, "Permission denied")
-    if len({path.absolute() for path in job.written_files}) < len(job.written_files):
-        raise Occupied(f"{job.out} cannot have the rows and the errors")
+    names = [name.absolute() for path in job.written_files for name in _working_names(path)]
+    if len(set(names)) < len(names):
+        raise Occupied(f"the rows and the errors need other names than {job.out} and {job.errors_path}")
 
 
 def check_free(job: FileJob, path: Path, *, may_replace: bool) -> None:
@@ -111,14 +112,18 @@ def check_free(job: FileJob, path: Path, *, may_replace: bool) -> None:
     Raises:
         Occupied: it can not.
     """
-    # The unfinished files of a job are cut and removed.
-    for name in (path, beside(path, PARTIAL), beside(path, UNFINISHED), journal_of(path)):
+    for name in _working_names(path):
         if any(_is_same_file(name, data) for data in job.data):
             raise Occupied(f"{name} is data; the output needs another name")
     if path.exists() and not path.is_file():
         raise Occupied(f"{path} is not a regular file")
     if path.exists() and not may_replace:
         raise Occupied(f"{path} exists; --force replaces it")
+
+
+def _working_names(path: Path) -> tuple[Path, ...]:
+    """Returns the names of a file that a job makes, and of its unfinished files, which are cut and removed."""
+    return path, beside(path, PARTIAL), beside(path, UNFINISHED), journal_of(path)
 
 
 def _is_same_file(path: Path, data: Path) -> bool:
