@@ -31,6 +31,9 @@ BATCH_ROWS = 32
 BATCH_HYPOTHESES = 128
 # Input tokens of a batch with padding, which bound the memory of its caches.
 BATCH_TOKENS = 8192
+# Maximum number of characters of a text: that of a request to the service. The time and memory of the handling of texts
+# are bounded for it.
+MAX_TEXT_CHARACTERS = 1_000_000
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 # What a text needs next: options, and rows to generate with them. The result is its output with the warnings about it.
@@ -194,6 +197,8 @@ def problem_of(text: Any) -> str | None:
     """Returns why a value is no text to generate from, None if it is one."""
     if not isinstance(text, str):
         return "the text is missing" if text is None else f"the text is not a string but {type(text).__name__}"
+    if len(text) > MAX_TEXT_CHARACTERS:
+        return f"the text has {len(text):,} characters, and at most {MAX_TEXT_CHARACTERS:,} are possible; split it"
     # JSON can escape halves of surrogate pairs, which no tokenizer reads and no file can hold.
     if SURROGATE.search(text):
         return "the text has half of a surrogate pair"
