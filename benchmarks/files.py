@@ -14,7 +14,8 @@ from statistics import median
 
 from benchmarks.command import Record, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.systems.peer_systems import SYSTEMS, Place
-from slimseq.evaluation.bulk.generate_file import EngineChoice, FileJob, generate_file
+from slimseq.evaluation.bulk.file_job import FileJob
+from slimseq.evaluation.bulk.generate_file import EngineChoice, generate_file
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.row_processor import BATCH_ROWS
 from slimseq.evaluation.bulk.row_settings import RowSettings

@@ -16,10 +16,12 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, OUTPUT, POSITIVE, flat
 from slimseq.evaluation.bulk.data_files import Form
-from slimseq.evaluation.bulk.generate_file import EngineChoice, FileJob, Summary, generate_file
+from slimseq.evaluation.bulk.file_job import FileJob
+from slimseq.evaluation.bulk.generate_file import EngineChoice, Summary, generate_file
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.row_settings import RowSettings
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.inference.generator import OnOverflow
 from slimseq.inference.text.glossary_files import read_glossary_file
 from slimseq.inference.text.rows import Format, LongInput
@@ -195,6 +197,9 @@ def generate_command(
         bar = _Bar(display, f"generate {task}/{variant}")
         try:
             done = generate_file(job, engine, bar.show)
+        except DatasetUnavailable:
+            # The data must change first, and a job does not go on with changed data.
+            raise
         except BaseException:
             if bar.rows and job.is_resumable:
                 context.say(

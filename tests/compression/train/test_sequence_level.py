@@ -125,3 +125,15 @@ def test_other_settings_give_other_outputs(tmp_path: Path) -> None:
     for beams in (0, 17):
         with pytest.raises(BadParameters, match="1 to 16"):
             teacher_outputs(context, TASK, "original", SOME, cache, beams)
+
+
+def test_a_number_of_beams_that_no_teacher_has_is_refused_in_one_line(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    examples = tiny_set(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
+    options = SequenceLevel(sequence_level="replace", sequence_beams=99)
+
+    for made_before in (None, tmp_path / "outputs.jsonl"):
+        with pytest.raises(BadParameters, match="the teacher cannot search with 99 beams"):
+            learning_from_outputs(
+                context, TASK, "original", Material(examples, examples, None), options, tmp_path, made_before
+            )

@@ -73,6 +73,16 @@ def test_rows_that_cannot_be_read_keep_their_places_and_say_why(tmp_path: Path) 
     ]
 
 
+def test_a_row_that_is_nested_deeply_is_a_problem_and_not_an_error_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    rows = ['{"text": ' + depth * "[" + depth * "]" + "}" for depth in (99, 100, 500, 100_000)]
+    path.write_text("\n".join(rows))
+
+    problems = [row.problem for row in DataFile(path).rows()]
+
+    assert problems == [None, *(3 * ["the line has lists and objects that are nested more than 100 times"])]
+
+
 def test_a_tsv_line_with_too_many_columns_is_a_problem(tmp_path: Path) -> None:
     path = write(tmp_path / "data.tsv", "source\ttarget\nA.\tB.\nA.\tB.\tC.\n")
 
@@ -102,6 +112,34 @@ def test_a_file_that_is_cut_or_missing_is_refused_in_one_line(tmp_path: Path) ->
     ):
         with pytest.raises(DatasetUnavailable, match=reason):
             list(DataFile(path).rows())
+
+
+def test_a_parquet_file_whose_content_is_damaged_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"text": [f"Text {number}" for number in range(1000)]}), path, row_group_size=100)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 3
+    content[middle : middle + 500] = bytes(500)
+    path.write_bytes(content)
+
+    with pytest.raises(DatasetUnavailable, match=r"data\.parquet cannot be read"):
+        list(DataFile(path).rows())
+
+
+def test_a_parquet_file_with_text_that_is_no_utf_8_is_refused_in_one_line(tmp_path: Path) -> None:
+    offsets, content = pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0])), pa.py_buffer(b"\xff")
+    column = pa.Array.from_buffers(pa.string(), 1, [None, offsets, content])
+    pq.write_table(pa.table({"text": column}), tmp_path / "data.parquet")
+
+    with pytest.raises(DatasetUnavailable, match=r"data\.parquet cannot be read: 'utf-8' codec"):
+        list(DataFile(tmp_path / "data.parquet").rows())
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "data.parquet")
+
+    with pytest.raises(DatasetUnavailable, match="2 columns with the name 'text'"):
+        list(DataFile(tmp_path / "data.parquet").rows())
 
 
 def test_parquet_without_its_library_is_refused_with_the_command_that_installs_it(

@@ -113,3 +113,61 @@ def test_without_errors_there_is_no_file_of_errors(out: Path) -> None:
     found.finish(found.partial)
 
     assert [path.name for path in out.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_files_that_no_job_wrote_are_left_alone(out: Path) -> None:
+    foreign = out.parent / "out.jsonl.journal"
+    foreign.write_text("Dear diary\n")
+
+    for is_anew in (False, True):
+        with pytest.raises(CannotContinue, match="is in the way: no job wrote it"), journal(out).open(is_anew=is_anew):
+            pass
+
+    assert foreign.read_text() == "Dear diary\n"
+    assert list(out.parent.iterdir()) == [foreign]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.partial", "errors.partial"])
+def test_a_partial_file_without_a_journal_is_left_alone_unless_the_job_begins_anew(out: Path, name: str) -> None:
+    foreign = out.parent / name
+    foreign.write_text("half a download")
+
+    with pytest.raises(CannotContinue, match="--anew discards it"), journal(out).open(is_anew=False):
+        pass
+    assert foreign.read_text() == "half a download"
+    assert list(out.parent.iterdir()) == [foreign]
+
+    with journal(out).open(is_anew=True):
+        assert foreign.read_text() == ""
+
+
+def test_two_jobs_cannot_write_the_same_errors(out: Path) -> None:
+    other = Journal(out.with_name("other.jsonl"), out.with_name("errors"), "other")
+
+    with journal(out).open(is_anew=False):
+        with pytest.raises(CannotContinue, match=r"another command is writing .*errors"), other.open(is_anew=False):
+            pass
+        left = sorted(path.name for path in out.parent.iterdir())
+
+    assert left == ["errors.partial", "out.jsonl.journal", "out.jsonl.partial"]
+
+
+def test_a_job_that_cannot_go_on_begins_anew_and_discards_no_other_job(out: Path) -> None:
+    written(out, "one\n", key="other")
+    before = journal(out).partial.read_bytes()
+
+    with pytest.raises(CannotContinue), journal(out).open(is_anew=False, is_resumable=False):
+        pass
+    assert journal(out).partial.read_bytes() == before
+
+    own = journal(out, "other")
+    with own.open(is_anew=False, is_resumable=False):
+        assert own.progress == Progress()
+
+
+def test_a_damaged_line_of_the_journal_does_not_hide_the_windows_before_it(out: Path) -> None:
+    written(out, "one\n")
+    with (out.parent / "out.jsonl.journal").open("ab") as file:
+        file.write(b"\0\0\0\n")
+
+    assert written(out).progress.rows == 1

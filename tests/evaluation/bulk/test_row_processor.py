@@ -82,6 +82,15 @@ def test_texts_that_cannot_be_done_have_an_error_and_the_others_an_output(transl
     assert all(row.output is None and row.fields().keys() == {"row_id", "error"} for row in rows[1:])
 
 
+def test_a_text_that_is_longer_than_a_request_may_be_has_an_error(translator: TextGenerator) -> None:
+    most = row_processor.MAX_TEXT_CHARACTERS
+
+    [row] = RowProcessor(translator, RowSettings()).process(["a" * (most + 1)])
+
+    assert row.error == "the text has 1,000,001 characters, and at most 1,000,000 are possible; split it"
+    assert row_processor.problem_of("a" * most) is None
+
+
 def test_an_unexpected_error_of_one_text_is_an_error_of_that_row_alone(
     translator: TextGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

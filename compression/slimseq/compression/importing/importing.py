@@ -27,6 +27,7 @@ from slimseq.compression.importing.marian_conversion import convert_student, is_
 from slimseq.compression.importing.model_languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
+from slimseq.compression.step_keys import folder_digest, key_of
 from slimseq.inference.models.bounds import without_nulls
 from slimseq.inference.models.configuration import (
     CONFIG,
@@ -46,6 +47,8 @@ from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.model_folder import check_model_folder
 
+# The parameter of an import's step that has a hash of the model folder.
+CONTENT = "content"
 # Numbers of tokens for a model whose files name no length.
 DEFAULT_NEW_TOKENS, DEFAULT_INPUT_TOKENS = 128, 512
 
@@ -168,7 +171,8 @@ class _Fetched:
     """A model folder to import, and where it is from.
 
     `is_temporary` says that the folder is a copy in the scratch folder, whose files may be moved into the artifact.
-    `origin` is what the registry of Firefox says, for the lineage; it is empty for other sources.
+    `origin` is what the lineage has of it beside its name: what the registry of Firefox says, or the content of a
+    folder.
     """
 
     folder: Path
@@ -190,7 +194,7 @@ def _fetch(
         license_ = options.license or firefox_download.LICENSE
     elif Path(source).is_dir():
         folder = Path(source)
-        origin = {}
+        origin = {CONTENT: folder_content(folder)}
     else:
         folder = scratch / "hub"
         revision = download(context, source, options.revision, folder, lambda: _check(folder, check))
@@ -207,6 +211,15 @@ def _fetch(
         folder = converted
     _check(folder, check)
     return _Fetched(folder, Path(source).name, options.revision, license_, is_temporary=is_converted, origin=origin)
+
+
+def folder_content(folder: Path) -> str:
+    """Returns a hash of all files in a model folder.
+
+    Raises:
+        BadSource: a file is refused, such as a link that leaves the folder.
+    """
+    return key_of("folder", folder_digest(folder))
 
 
 def _check(folder: Path, check: Callable[[Path], None] | None) -> None:

@@ -84,8 +84,10 @@ def _outputs_made_before(
     """Returns the examples with outputs of a file as targets, without those whose output is empty.
 
     Raises:
+        BadParameters: no teacher searches with so many beams.
         DatasetUnavailable: the file lacks outputs of this teacher, with this number of beams, for these texts.
     """
+    _check_beams(beams)
     manifest = context.store.manifest(task, variant)
     outputs = TeacherOutputs(path).all_found(manifest, {"num_beams": beams}, examples)
     context.say(f"{len(outputs):,} outputs of {task}/{variant} are those of {path}")
@@ -97,8 +99,7 @@ def teacher_outputs(
     context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
 ) -> list[Example]:
     """Returns the examples in order, with the teacher's outputs as targets, without those whose output is empty."""
-    if not 1 <= beams <= MAX_BEAMS:
-        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
+    _check_beams(beams)
     manifest = context.store.manifest(task, variant)
     options = manifest.generation.options(num_beams=beams)
     settings = {
@@ -119,6 +120,11 @@ def teacher_outputs(
     return [
         replace(example, target=cached[key]) for key, example in zip(keys, examples, strict=True) if cached[key].strip()
     ]
+
+
+def _check_beams(beams: int) -> None:
+    if not 1 <= beams <= MAX_BEAMS:
+        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
 
 
 @contextmanager

@@ -20,6 +20,9 @@ Form = Literal["jsonl", "txt", "tsv", "parquet"]
 PAIR_COLUMNS = ("source", "target")
 # The only field of a row of plain text.
 TEXT = "text"
+# How deep lists and objects of a row may be nested. Python's own limit depends on how deep its calls are nested.
+MAX_NESTING = 100
+NESTED_TOO_DEEPLY = f"the line has lists and objects that are nested more than {MAX_NESTING} times"
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,12 @@ class DataFile:
             for number, fields in enumerate(parquet.read_rows(self.path), 1):
                 size = sum(len(value) for value in fields.values() if isinstance(value, str | bytes))
                 yield DataRow(self.name, number, fields, size=size)
-            return
-        lines = read_lines(self.path)
-        yield from self._tab_separated(lines) if self.form == "tsv" else map(self._row, filter(self._counts, lines))
+        elif self.form == "tsv":
+            yield from self._tab_separated(read_lines(self.path))
+        else:
+            for line in read_lines(self.path):
+                if not self._is_blank(line):
+                    yield self._row(line)
 
     def count(self) -> tuple[int, int]:
         """Returns the number of rows, and their bytes without compression. Blank lines of a .jsonl file count too."""
@@ -84,9 +90,9 @@ class DataFile:
             return parquet.count_rows(self.path)
         return count_lines(self.path)
 
-    def _counts(self, line: Line) -> bool:
-        """Whether a line is a row: blank lines between JSON objects are none."""
-        return self.form != "jsonl" or bool(line.text.strip()) or line.problem is not None
+    def _is_blank(self, line: Line) -> bool:
+        """Whether a line is no row: blank lines between JSON objects are none."""
+        return self.form == "jsonl" and line.problem is None and not line.text.strip()
 
     def _row(self, line: Line) -> DataRow:
         fields: dict[str, Any] = {}
@@ -120,9 +126,29 @@ def _json_object(text: str) -> tuple[dict[str, Any], str | None]:
     """Returns the fields of a line, and its problem if it has none."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return {}, NESTED_TOO_DEEPLY
+    except ValueError:
         return {}, "the line is not JSON"
-    return (value, None) if isinstance(value, dict) else ({}, "the line is not a JSON object")
+    if not isinstance(value, dict):
+        return {}, "the line is not a JSON object"
+    return ({}, NESTED_TOO_DEEPLY) if _is_nested_deeper(value, MAX_NESTING) else (value, None)
+
+
+def _is_nested_deeper(value: object, most: int) -> bool:
+    """Whether lists and objects are nested more than `most` times."""
+    level = [value]
+    for _ in range(most):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def form_of(path: Path) -> Form:

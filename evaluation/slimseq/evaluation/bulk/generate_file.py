@@ -6,83 +6,36 @@ resumable. Standard input and standard output cannot be read or written twice, s
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain, islice
-from pathlib import Path
 
 import psutil
 
-from slimseq.evaluation.bulk.data_files import DataFile, DataRow, Form, all_rows, choose_field, form_of
-from slimseq.evaluation.bulk.journal import Progress, journal_of
+from slimseq.evaluation.bulk import windows
+from slimseq.evaluation.bulk.data_files import DataFile, DataRow, all_rows, choose_field, form_of
+from slimseq.evaluation.bulk.file_job import FileJob, FileState, check_free, check_space, check_targets
+from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.output import Output, file_output, standard_output
 from slimseq.evaluation.bulk.row_files import RowFile, row_file
 from slimseq.evaluation.bulk.row_processor import GeneratedRow
 from slimseq.evaluation.bulk.row_settings import RowIds, RowSettings
+from slimseq.evaluation.bulk.windows import split_windows
 from slimseq.evaluation.bulk.workers import EngineSetup, Workers
 from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.host import available_cores
 from slimseq.inference.generator import runtimes_for
-from slimseq.models_store.errors import CannotWrite, SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 
-# A window ends with the first of these. It is long enough for full batches, and short enough that little is lost when a
-# job is killed, and that all cores have work to the end of a small file.
-WINDOW_ROWS = 256
-WINDOW_CHARACTERS = 64_000
-# Characters of the rows of a window with all their fields, which bound the memory of windows.
-WINDOW_SIZE = 1_000_000
 # Memory of a worker beside the weights of its model: the libraries, and the caches of a batch.
 WORKER_BYTES = 400_000_000
 
 # Gets the progress of a job, the number of all rows if it is known, and the rows that an earlier run has done.
 OnProgress = Callable[[Progress, int | None, int], None]
-
-
-class Occupied(SlimseqError):
-    """Raised when a file exists that a job would replace."""
-
-
-@dataclass(frozen=True)
-class FileJob:
-    """What a job reads and writes.
-
-    Args:
-        data: files, read one after the other. `-` is standard input.
-        out: file of the rows. `-` is standard output.
-        errors: file of the rows that could not be done. None: the name of `out` with `.errors.jsonl`.
-        field: name of the field with the text. None: the first known one that the first row has.
-        data_form: form of the data. None: the endings of the names say it.
-        out_form: form of the output, likewise. Standard output has by default the form of the data.
-        may_replace: whether files of these names are replaced.
-        is_anew: whether what an unfinished job left is discarded.
-    """
-
-    data: tuple[Path, ...]
-    out: Path
-    errors: Path | None = None
-    field: str | None = None
-    data_form: Form | None = None
-    out_form: Form | None = None
-    may_replace: bool = False
-    is_anew: bool = False
-
-    @property
-    def errors_path(self) -> Path | None:
-        """The file of errors. None: standard output has none unless it is named."""
-        if self.errors is not None or self.out == STANDARD:
-            return self.errors
-        return self.out.with_name(self.out.name + ".errors.jsonl")
-
-    @property
-    def is_resumable(self) -> bool:
-        return STANDARD not in (*self.data, self.out)
 
 
 @dataclass(frozen=True)
@@ -115,11 +68,21 @@ class Summary:
     workers: int
 
 
+@dataclass(frozen=True)
+class OpenData:
+    """The rows of all data files, the field with their text, and the first row of each file."""
+
+    rows: Iterator[DataRow]
+    field: str
+    firsts: Sequence[DataRow]
+
+
 def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -> Summary:
     """Runs a job, or goes on with it.
 
     Raises:
-        DatasetUnavailable: a file cannot be read, has no such field, or cannot be written in the form of the output.
+        DatasetUnavailable: a file cannot be read, has no such field, cannot be written in the form of the output, or
+            changes while it is read.
         Occupied: a file exists, and `may_replace` is not set.
         CannotWrite: a file cannot be written, or the disk has not enough space.
         CannotContinue: another job left unfinished files beside the output.
@@ -128,28 +91,40 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     manifest = engine.store.manifest(engine.task, engine.variant)
     runtime = runtimes_for(engine.store, manifest, engine.runtime)[0].name
     ids = RowIds(manifest, engine.settings)
-    data = [DataFile(path, job.data_form, job.field) for path in job.data]
-    _check_targets(job)
-    rows, field = _open_rows(data, job.field)
-    first = next(rows)
-    form = _out_form(job, data, first)
-    total = _count(job, data)
-    workers = engine.workers or _default_workers(engine, manifest)
+    files = [DataFile(path, job.data_form, job.field) for path in job.data]
+    check_targets(job)
+    states = job.data_states()
+    data = _open_data(files, job.field)
+    form = _out_form(job, files, data.firsts)
+    total = _count(job, files, form)
+    workers = engine.workers or _default_workers(engine, manifest, total)
     setup = EngineSetup(
-        engine.store.root.resolve(), engine.task, engine.variant, engine.settings, runtime, engine.threads
+        engine.store.root.resolve(),
+        engine.task,
+        engine.variant,
+        engine.settings,
+        runtime,
+        engine.threads,
+        manifest.digest,
     )
     with ExitStack() as stack:
-        output = stack.enter_context(_open_output(job, form, _key(job, ids, runtime, field)))
+        key = _key(job, ids, runtime, data.field, states)
+        output = stack.enter_context(_open_output(job, form, key))
+        if job.out != STANDARD:
+            # Another job may have finished a file of this name while the data was counted.
+            check_free(job, job.out, may_replace=job.may_replace)
         done = output.progress.rows
         engines: Workers[list[DataRow]] = stack.enter_context(Workers(setup, workers))
         on_progress(output.progress, total, done)
-        windows = _windows(islice(chain([first], rows), done, None), field)
-        for window, generated in engines.run(windows):
-            outputs = [_with_problem(row, field, output_row) for row, output_row in zip(window, generated, strict=True)]
+        remaining = split_windows(islice(data.rows, done, None), data.field)
+        for window, generated in engines.run(remaining):
+            outputs = _with_problems(window, generated, data.field, form)
             errors = _error_lines(window, outputs, output.progress.rows)
-            progress = _counted(output.progress, window, outputs, field)
+            progress = _counted(output.progress, window, outputs, data.field)
             output.add(form.window(window, outputs), errors, progress)
             on_progress(output.progress, total, done)
+        if job.data_states() != states:
+            raise DatasetUnavailable("a data file changed while it was read; --anew begins anew")
         output.finish()
         found = output.progress
     return Summary(
@@ -167,126 +142,95 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     )
 
 
-def _check_targets(job: FileJob) -> None:
-    """Checks that the output and its errors can be written, and replace nothing."""
-    paths = [path for path in (job.out, job.errors_path) if path is not None and path != STANDARD]
-    for path in paths:
-        if path in job.data:
-            raise Occupied(f"{path} is data; the output needs another name")
-        # A job that was killed at its end may have its errors, and not yet its output.
-        is_own = path == job.errors_path and journal_of(job.out).exists()
-        if path.is_dir() or (path.exists() and not job.may_replace and not is_own):
-            advice = "" if path.is_dir() else "; --force replaces it"
-            raise Occupied(f"{path} exists{advice}")
-        if not path.parent.is_dir():
-            raise CannotWrite(path, f"there is no folder {path.parent}")
-        if not os.access(path.parent, os.W_OK):
-            raise CannotWrite(path, "Permission denied")
-    if len(set(paths)) < len(paths):
-        raise Occupied(f"{job.out} cannot have the rows and the errors")
-
-
-def _open_rows(data: Sequence[DataFile], field: str | None) -> tuple[Iterator[DataRow], str]:
-    """Returns the rows of all files, and the field with their text, after a look at the first row of each file."""
-    if len(data) > 1 and any(each.is_standard for each in data):
+def _open_data(files: Sequence[DataFile], field: str | None) -> OpenData:
+    """Opens all files, after a look at the first row of each."""
+    if len(files) > 1 and any(each.is_standard for each in files):
         raise DatasetUnavailable("standard input cannot be read together with other files")
     chosen = field
     firsts: list[DataRow] = []
-    rows = all_rows(data)
-    for each in data:
+    rows = all_rows(files)
+    for each in files:
         own = rows if each.is_standard else each.rows()
         first = next(own, None)
         if first is None:
             raise DatasetUnavailable(f"{each.name} has no rows")
         chosen = choose_field(first, chosen)
         firsts.append(first)
-    assert chosen is not None, "there is no data"
-    # The first row of standard input was read above.
-    return (chain(firsts, rows) if data[0].is_standard else rows), chosen
+    if chosen is None:
+        raise DatasetUnavailable("there is no data")
+    if files[0].is_standard:
+        # Its first row was read above.
+        rows = chain(firsts, rows)
+    return OpenData(rows, chosen, firsts)
 
 
-def _out_form(job: FileJob, data: Sequence[DataFile], first: DataRow) -> RowFile:
+def _out_form(job: FileJob, files: Sequence[DataFile], firsts: Sequence[DataRow]) -> RowFile:
     form = job.out_form
     if form is None:
-        form = data[0].form if job.out == STANDARD else form_of(job.out)
+        form = files[0].form if job.out == STANDARD else form_of(job.out)
     if form == "parquet" and job.out == STANDARD:
         raise DatasetUnavailable("a Parquet file cannot go to standard output; --out-form jsonl can")
-    return row_file(form, job.out.suffix == ".gz", data, first)
+    return row_file(form, job.out.suffix == ".gz", files, firsts)
 
 
-def _count(job: FileJob, data: Sequence[DataFile]) -> int | None:
+def _count(job: FileJob, files: Sequence[DataFile], form: RowFile) -> int | None:
     """Returns the number of rows, None for standard input. Checks that the disk has space for them."""
-    if any(each.is_standard for each in data):
+    if any(each.is_standard for each in files):
         return None
-    counts = [each.count() for each in data]
-    size = sum(size for _, size in counts)
-    if job.out != STANDARD:
-        free = shutil.disk_usage(job.out.parent).free
-        # The rows keep the fields of the data, and have an output each. A Parquet file is made of a file of its rows.
-        needed = 2 * size if job.out.suffix == ".parquet" else size
-        if job.out.suffix != ".gz" and free < needed:
-            raise CannotWrite(
-                job.out, f"the disk has {free / 1e6:,.0f} MB free, and the rows take {needed / 1e6:,.0f} MB at least"
-            )
+    counts = [each.count() for each in files]
+    if job.out != STANDARD and form.has_fields:
+        check_space(job, sum(size for _, size in counts))
     return sum(count for count, _ in counts)
 
 
-def _key(job: FileJob, ids: RowIds, runtime: str, field: str) -> str:
-    """Returns a hash of all that decides the bytes of the output."""
-    files = []
-    for path in job.data:
-        state = None if path == STANDARD else path.stat()
-        files.append([str(path), state and state.st_size, state and state.st_mtime_ns])
+def _key(job: FileJob, ids: RowIds, runtime: str, field: str, states: Sequence[FileState]) -> str:
+    """Returns a hash of all that decides the bytes of the output, and of the name of its errors."""
     described = [
         ids.key,
         runtime,
         field,
         job.data_form,
         job.out_form,
-        files,
-        WINDOW_ROWS,
-        WINDOW_CHARACTERS,
-        WINDOW_SIZE,
+        [str(path) for path in job.data],
+        states,
+        str(job.errors_path),
+        windows.WINDOW_ROWS,
+        windows.WINDOW_CHARACTERS,
+        windows.WINDOW_SIZE,
+        version("slimseq"),
     ]
-    return hashlib.sha256(json.dumps([*described, version("slimseq")]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
-def _default_workers(engine: EngineChoice, manifest: Manifest) -> int:
-    """Returns a number of workers that the cores and the free memory allow."""
+def _default_workers(engine: EngineChoice, manifest: Manifest, rows: int | None) -> int:
+    """Returns a number of workers that the cores and the free memory allow. More than rows would have nothing to do."""
     cores = max(available_cores() // max(engine.threads, 1), 1)
     sizes: Mapping[str, int] = manifest.size.bytes_by_format
     free: int = psutil.virtual_memory().available // (WORKER_BYTES + max(sizes.values(), default=0))
-    return max(1, min(cores, free))
+    limits = [cores, free] if rows is None else [cores, free, rows]
+    return max(1, min(limits))
 
 
 def _open_output(job: FileJob, form: RowFile, key: str) -> AbstractContextManager[Output]:
     if job.out == STANDARD:
         return standard_output(job.errors, form)
     assert job.errors_path is not None, "only standard output has no errors"
-    return file_output(job.out, job.errors_path, form, key, job.is_anew or not job.is_resumable)
+    return file_output(job.out, job.errors_path, form, key, is_anew=job.is_anew, is_resumable=job.is_resumable)
 
 
-def _windows(rows: Iterator[DataRow], field: str) -> Iterator[tuple[list[DataRow], list[object]]]:
-    """Yields windows of rows with their texts. Where a window ends follows from the rows before it alone."""
-    window: list[DataRow] = []
-    characters = size = 0
-    for row in rows:
-        window.append(row)
-        characters += len(str(row.fields.get(field) or ""))
-        size += row.size
-        if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS or size >= WINDOW_SIZE:
-            yield window, [each.fields.get(field) for each in window]
-            window, characters, size = [], 0, 0
-    if window:
-        yield window, [each.fields.get(field) for each in window]
-
-
-def _with_problem(row: DataRow, field: str, output: GeneratedRow) -> GeneratedRow:
-    """Returns the output of a row. A row that could not be read has the reason as its error."""
-    problem = row.problem
-    if problem is None and field not in row.fields:
-        problem = f"the row has no field {field!r}"
-    return output if problem is None else GeneratedRow(output.row_id, error=problem)
+def _with_problems(
+    rows: Sequence[DataRow], outputs: Sequence[GeneratedRow], field: str, form: RowFile
+) -> list[GeneratedRow]:
+    """Returns the outputs of rows. A row that could not be read, or cannot be written, has the reason as its error."""
+    found = []
+    for row, output in zip(rows, outputs, strict=True):
+        problem = row.problem
+        if problem is None and field not in row.fields:
+            problem = f"the row has no field {field!r}"
+        if problem is None:
+            problem = form.problem_of(row)
+        found.append(output if problem is None else GeneratedRow(output.row_id, error=problem))
+    return found
 
 
 def _error_lines(rows: Sequence[DataRow], outputs: Sequence[GeneratedRow], before: int) -> bytes:

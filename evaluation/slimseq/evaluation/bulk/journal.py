@@ -7,21 +7,28 @@ Beside the file `OUT` are, until it is finished:
     ERRORS.partial       the errors of these windows
 
 A window counts once its line is complete. What a killed run wrote behind the last window is cut. The first line is the
-key of the job: a hash of the artifact, the options and the data. Another job does not go on from these files.
+key of the job: a hash of the artifact, the options and the data. Another job does not go on from these files. Files of
+these names that no job wrote are left alone.
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import write_text, writing_to
+from slimseq.models_store.files import writing_to
 from slimseq.models_store.locks import try_lock
+
+PARTIAL, JOURNAL = ".partial", ".journal"
+# Ending of the name of a file that is made of partial files at the end, until it is complete.
+UNFINISHED = ".unfinished"
+# How the first line of a journal begins. A file that begins otherwise is not a journal.
+KEY_BEGINNING = b'{"key": '
 
 
 class CannotContinue(SlimseqError):
@@ -48,41 +55,59 @@ class Journal:
         self._out = out
         self._errors = errors
         self._key = key
-        self.partial = _beside(out, ".partial")
-        self._errors_partial = _beside(errors, ".partial")
+        self.partial = beside(out, PARTIAL)
+        self._errors_partial = beside(errors, PARTIAL)
         self._path = journal_of(out)
         self.progress = Progress()
         self._files: list[IO[bytes]] = []
 
     @contextmanager
-    def open(self, is_anew: bool) -> Iterator[None]:
+    def open(self, *, is_anew: bool, is_resumable: bool = True) -> Iterator[None]:
         """Opens the files, cut behind the last finished window.
 
+        Args:
+            is_anew: whether the unfinished files of any job are discarded.
+            is_resumable: whether the job can go on. If not, it begins anew where it has left unfinished files.
+
         Raises:
-            CannotContinue: another job left the files, and `is_anew` is not set; or it still runs.
+            CannotContinue: another job left the files, and `is_anew` is not set; or it still runs; or no job wrote
+                files of these names.
             CannotWrite: the folder cannot be written.
         """
-        with ExitStack() as stack, writing_to(self._out):
-            lock = try_lock(self._path)
-            if lock is None:
-                raise CannotContinue(f"another command is writing {self._out}; try again when it has ended")
-            stack.callback(os.close, lock)
-            self.progress = Progress() if is_anew else self._read()
-            if not self.progress.rows:
-                self._path.write_text(json.dumps({"key": self._key}) + "\n", encoding="utf-8")
-            paths = (self.partial, self._errors_partial, self._path)
-            # Not buffered: a killed process loses nothing that it has written.
-            self._files = [stack.enter_context(path.open("ab", buffering=0)) for path in paths]
-            self._files[0].truncate(self.progress.bytes)
-            self._files[1].truncate(self.progress.error_bytes)
+        with ExitStack() as stack:
+            with writing_to(self._out):
+                self._lock(stack)
+                self.progress = self._find_progress(is_anew=is_anew, is_resumable=is_resumable)
+                self._open_files(stack)
             try:
                 yield
             except BaseException:
                 # A job that failed before its first window has nothing to go on from.
                 if not self.progress.rows:
-                    for path in paths:
+                    for path in self._paths:
                         path.unlink(missing_ok=True)
                 raise
+
+    @property
+    def _paths(self) -> tuple[Path, Path, Path]:
+        return self.partial, self._errors_partial, self._path
+
+    def _lock(self, stack: ExitStack) -> None:
+        """Locks the journal and the errors, which a job with another output may share."""
+        for path, written in ((self._path, self._out), (self._errors_partial, self._errors)):
+            lock = try_lock(path)
+            if lock is None:
+                raise CannotContinue(f"another command is writing {written}; try again when it has ended")
+            stack.callback(os.close, lock)
+            stack.push(_remove_if_empty_after_error(path))
+
+    def _open_files(self, stack: ExitStack) -> None:
+        if not self.progress.rows:
+            self._path.write_text(json.dumps({"key": self._key}) + "\n", encoding="utf-8")
+        # Not buffered: a killed process loses nothing that it has written.
+        self._files = [stack.enter_context(path.open("ab", buffering=0)) for path in self._paths]
+        self._files[0].truncate(self.progress.bytes)
+        self._files[1].truncate(self.progress.error_bytes)
 
     def begin(self, head: bytes) -> None:
         """Writes what is before the first window, unless a window is there."""
@@ -110,42 +135,67 @@ class Journal:
                 os.fsync(file.fileno())
             if self.progress.errors:
                 # The partial file stays until the output is there: a job that is killed in between finishes once more.
-                write_text(self._errors, self._errors_partial.read_text(encoding="utf-8"))
+                self._copy_errors()
             else:
                 # An earlier job that is replaced may have had some.
                 self._errors.unlink(missing_ok=True)
             finished.replace(self._out)
-            for path in (self.partial, self._errors_partial, self._path):
+            for path in self._paths:
                 path.unlink(missing_ok=True)
+
+    def _copy_errors(self) -> None:
+        copy = beside(self._errors, UNFINISHED)
+        try:
+            shutil.copyfile(self._errors_partial, copy)
+            copy.replace(self._errors)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def _write(self, place: int, content: bytes) -> None:
         remaining = memoryview(content)
         while remaining:
             remaining = remaining[self._files[place].write(remaining) or 0 :]
 
-    def _read(self) -> Progress:
-        """Returns how far an earlier run of the same job came."""
-        lines = self._path.read_bytes().split(b"\n")
-        # The last part has no line end: it is empty, or what a killed run began to write.
-        complete = lines[:-1]
-        # The first line is the key. Without a window there is nothing to go on from.
-        if len(complete) < 2:
+    def _find_progress(self, *, is_anew: bool, is_resumable: bool) -> Progress:
+        """Returns how far an earlier run of the same job came. Leaves alone what is not of this job."""
+        content = self._path.read_bytes()
+        if content and not content.startswith(KEY_BEGINNING):
+            raise CannotContinue(f"{self._path} is in the way: no job wrote it, so it is left alone; rename it")
+        if is_anew:
             return Progress()
-        found = Progress()
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if json.loads(complete[0])["key"] != self._key:
-                raise CannotContinue(
-                    f"{self._path} is of another command, other data or another artifact: the command that made it "
-                    "goes on from there, and --anew begins anew"
-                )
-            for line in complete[1:]:
-                progress = Progress(**json.loads(line))
-                if self._holds(progress):
-                    found = progress
+        if not content:
+            self._check_no_partial_files()
+            return Progress()
+        # The last part has no line end: it is empty, or what a killed run began to write.
+        first, *windows = content.split(b"\n")[:-1] or [b""]
+        if not windows:
+            # Without a window there is nothing to go on from.
+            return Progress()
+        if first != json.dumps({"key": self._key}).encode():
+            raise CannotContinue(
+                f"{self._path} is of another command, other data or another artifact: the command that made it "
+                "goes on from there, and --anew begins anew"
+            )
         # So that the next line begins a line.
-        with self._path.open("r+b") as file:
-            file.truncate(sum(len(line) + 1 for line in complete))
-        return found
+        os.truncate(self._path, content.rindex(b"\n") + 1)
+        return self._last_held(windows) if is_resumable else Progress()
+
+    def _check_no_partial_files(self) -> None:
+        for path in (self.partial, self._errors_partial):
+            if path.exists() and path.stat().st_size > 0:
+                raise CannotContinue(f"{path} is in the way: no journal says which job wrote it; --anew discards it")
+
+    def _last_held(self, windows: Sequence[bytes]) -> Progress:
+        """Returns the last window whose bytes the partial files have, given the lines of the journal."""
+        for line in reversed(windows):
+            try:
+                progress = Progress(**json.loads(line))
+            except (ValueError, TypeError):
+                # A crash of the system may leave a damaged line.
+                continue
+            if self._holds(progress):
+                return progress
+        return Progress()
 
     def _holds(self, progress: Progress) -> bool:
         """Whether the partial files have the bytes of a window: they may be lost after a crash of the system."""
@@ -155,8 +205,18 @@ class Journal:
 
 def journal_of(out: Path) -> Path:
     """Returns the journal of an output. It is there while a job is unfinished."""
-    return _beside(out, ".journal")
+    return beside(out, JOURNAL)
 
 
-def _beside(path: Path, ending: str) -> Path:
+def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
+
+
+def _remove_if_empty_after_error(path: Path) -> Callable[..., None]:
+    """Returns an exit that removes an empty file, which a lock made, if an error ends the block."""
+
+    def remove(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and path.exists() and not path.stat().st_size:
+            path.unlink()
+
+    return remove

@@ -71,6 +71,9 @@ def _skip_line(file: IO[bytes]) -> None:
 @contextmanager
 def _reading(path: Path) -> Iterator[IO[bytes]]:
     if path == STANDARD:
+        # Python has none if it was closed before.
+        if sys.stdin is None:
+            raise DatasetUnavailable("standard input is closed")
         yield sys.stdin.buffer
         return
     try:

@@ -1,18 +1,18 @@
 """Where the rows of a job go: to a file, which a later run of the same command continues, or to standard output."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
-from slimseq.evaluation.bulk.journal import Journal, Progress
+from slimseq.evaluation.bulk.journal import UNFINISHED, Journal, Progress, beside
 from slimseq.evaluation.bulk.row_files import RowFile
+from slimseq.models_store.errors import CannotWrite
 from slimseq.models_store.files import writing_to
 
-# Ending of the name that a Parquet file has while it is made of the finished windows.
-UNFINISHED = ".unfinished"
+STANDARD_OUTPUT = Path("standard output")
 
 
 class Output(Protocol):
@@ -29,19 +29,26 @@ class Output(Protocol):
 
 
 @contextmanager
-def file_output(path: Path, errors: Path, form: RowFile, key: str, is_anew: bool) -> Iterator[Output]:
+def file_output(
+    path: Path, errors: Path, form: RowFile, key: str, *, is_anew: bool, is_resumable: bool
+) -> Iterator[Output]:
     """Opens the unfinished files of an output. See `journal`."""
     journal = Journal(path, errors, key)
-    with journal.open(is_anew):
-        journal.begin(form.head())
+    with journal.open(is_anew=is_anew, is_resumable=is_resumable):
+        with writing_to(path):
+            journal.begin(form.head())
         yield _FileOutput(journal, path, form)
 
 
 @contextmanager
 def standard_output(errors: Path | None, form: RowFile) -> Iterator[Output]:
     """Writes rows to standard output, and errors to a file if there is one."""
-    output = _StandardOutput(errors)
-    with writing_to(Path("standard output")):
+    with ExitStack() as stack:
+        error_file = None
+        if errors is not None:
+            with writing_to(errors):
+                error_file = stack.enter_context(errors.open("wb"))
+        output = _StandardOutput(errors, error_file)
         output.write(form.head())
         yield output
 
@@ -61,7 +68,7 @@ class _FileOutput:
             self._journal.add(window, errors, progress)
 
     def finish(self) -> None:
-        unfinished = self._path.with_name(self._path.name + UNFINISHED)
+        unfinished = beside(self._path, UNFINISHED)
         with writing_to(self._path):
             try:
                 self._journal.finish(self._form.finish(self._journal.partial, unfinished))
@@ -70,20 +77,33 @@ class _FileOutput:
 
 
 class _StandardOutput:
-    def __init__(self, errors: Path | None) -> None:
+    def __init__(self, errors: Path | None, error_file: IO[bytes] | None) -> None:
         self._errors = errors
+        self._error_file = error_file
         self.progress = Progress()
 
     def write(self, content: bytes) -> None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        """Writes to standard output.
+
+        Raises:
+            CannotWrite: it is closed, as by a program behind a pipe that has ended, or its disk is full.
+        """
+        try:
+            with writing_to(STANDARD_OUTPUT):
+                sys.stdout.buffer.write(content)
+                sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            # The interpreter flushes at its end, and would complain once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CannotWrite(STANDARD_OUTPUT, "the program that reads it has ended") from error
 
     def add(self, window: bytes, errors: bytes, progress: Progress) -> None:
         self.write(window)
-        if errors and self._errors is not None:
-            with self._errors.open("ab") as file:
-                file.write(errors)
-        self.progress = replace(progress)
+        if self._error_file is not None and self._errors is not None:
+            with writing_to(self._errors):
+                self._error_file.write(errors)
+                self._error_file.flush()
+        self.progress = progress
 
     def finish(self) -> None:
         """Nothing is left to do: all windows are written."""

@@ -5,15 +5,20 @@ unfinished file are therefore Arrow streams, one after the other, which `write_p
 """
 
 import importlib.util
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slimseq.evaluation.dataset_files import DatasetUnavailable
+from slimseq.models_store.errors import first_line
 from slimseq.models_store.places import pip_install
 
 # Rows that are read at once.
 BATCH_ROWS = 256
+# Bytes of the rows that are written at once, as one row group. Readers are slow with many small groups.
+GROUP_BYTES = 32_000_000
 
 
 def check_installed() -> None:
@@ -22,6 +27,11 @@ def check_installed() -> None:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a file.
+
+    Raises:
+        DatasetUnavailable: the file cannot be read, or has a string that is no UTF-8 text.
+    """
     with _opened(path) as file:
         for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
             yield from batch.to_pylist()
@@ -35,6 +45,11 @@ def count_rows(path: Path) -> tuple[int, int]:
 
 
 def read_schema(path: Path) -> Any:
+    """Returns the names and types of the columns.
+
+    Raises:
+        DatasetUnavailable: the file cannot be read, or has two columns of one name.
+    """
     with _opened(path) as file:
         return file.schema_arrow
 
@@ -80,35 +95,50 @@ def as_stream(rows: Sequence[dict[str, Any]], schema: Any) -> bytes:
 
 
 def write_parquet(streams: Path, target: Path, schema: Any) -> None:
-    """Writes a Parquet file from a file of Arrow streams, one row group for each."""
+    """Writes a Parquet file from a file of Arrow streams. A row group has the rows of many streams."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = streams.stat().st_size
-    with pq.ParquetWriter(target, schema) as writer, streams.open("rb") as file:
+    with pq.ParquetWriter(target, schema) as writer:
+        tables: list[Any] = []
+        for table in _read_streams(streams):
+            tables.append(table)
+            if sum(each.nbytes for each in tables) >= GROUP_BYTES:
+                writer.write_table(pa.concat_tables(tables))
+                tables = []
+        if tables:
+            writer.write_table(pa.concat_tables(tables))
+
+
+def _read_streams(path: Path) -> Iterator[Any]:
+    """Yields the table of each Arrow stream in a file."""
+    import pyarrow as pa
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
         while file.tell() < size:
             with pa.ipc.open_stream(pa.PythonFile(file, "r")) as reader:
-                writer.write_table(reader.read_all())
+                yield reader.read_all()
 
 
-class _opened:  # noqa: N801
-    """Opens a Parquet file. Its errors become `DatasetUnavailable`."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Opens a Parquet file. Errors of opening and reading become `DatasetUnavailable`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_names(path, file.schema_arrow.names)
+            yield file
+    except FileNotFoundError as error:
+        raise DatasetUnavailable(f"there is no file {path}") from error
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise DatasetUnavailable(f"{path.name} cannot be read: {first_line(error)}") from error
 
-    def __enter__(self) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            self._file = pq.ParquetFile(self._path)
-        except FileNotFoundError as error:
-            raise DatasetUnavailable(f"there is no file {self._path}") from error
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise DatasetUnavailable(f"{self._path.name} cannot be read: {reason}") from error
-        return self._file
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuses two columns of one name: a row has one value for each name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DatasetUnavailable(f"{path.name} has {count} columns with the name {name!r}; rename them")

@@ -14,6 +14,8 @@ from slimseq.evaluation.bulk.data_files import DataFile, DataRow, Form
 from slimseq.evaluation.bulk.row_processor import GeneratedRow
 from slimseq.evaluation.dataset_files import DatasetUnavailable
 
+# Fields that a row of a .jsonl or .parquet file has for its output.
+OUTPUT_FIELDS = frozenset(vars(GeneratedRow("")))
 # Columns that a .tsv file has for each output. It has the kinds of warnings, without their details.
 TSV_COLUMNS = ("output", "finish_reason", "confidence", "warnings", "error")
 
@@ -33,6 +35,18 @@ class RowFile:
     is_compressed: bool = False
     columns: tuple[str, ...] = ()
     schema: Any = None
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether the rows have the fields of the data, and not their outputs alone."""
+        return self.form != "txt"
+
+    def problem_of(self, row: DataRow) -> str | None:
+        """Returns why a row cannot be written, None if it can. Rows of other forms have the columns of the first."""
+        if self.form != "jsonl":
+            return None
+        taken = sorted(OUTPUT_FIELDS.intersection(row.fields))
+        return f"the row has a field {taken[0]!r}, which the outputs have too" if taken else None
 
     def head(self) -> bytes:
         """Returns what is before the first window."""
@@ -66,35 +80,52 @@ class RowFile:
         return "\t".join(map(_on_one_line, cells))
 
 
-def row_file(form: Form, is_compressed: bool, data: Sequence[DataFile], first: DataRow) -> RowFile:
-    """Returns how the rows of data files are written, given the first row.
+def row_file(form: Form, is_compressed: bool, files: Sequence[DataFile], firsts: Sequence[DataRow]) -> RowFile:
+    """Returns how the rows of data files are written, given the first row of each.
 
     Raises:
         DatasetUnavailable: the data cannot be written in this form, or a field of it has a name of an output's.
     """
-    forms = {each.form for each in data}
     if form == "txt":
         return RowFile(form, is_compressed)
-    taken = set(TSV_COLUMNS) if form == "tsv" else set(vars(GeneratedRow("")))
-    names = sorted(taken.intersection(first.fields))
-    if names:
-        raise DatasetUnavailable(f"{first.file} has a field {names[0]!r}, which the outputs have too; rename it")
+    _check_names(frozenset(TSV_COLUMNS) if form == "tsv" else OUTPUT_FIELDS, firsts)
     if form == "jsonl":
         return RowFile(form, is_compressed)
+    forms = {each.form for each in files}
     if form == "tsv":
         if not forms <= {"txt", "tsv"}:
             raise DatasetUnavailable("a .tsv file holds the fields of .txt and .tsv data alone; write a .jsonl file")
-        return RowFile(form, is_compressed, columns=tuple(first.fields))
+        return RowFile(form, is_compressed, columns=_same_columns(form, firsts))
     parquet.check_installed()
     if "jsonl" in forms:
         raise DatasetUnavailable("the types of .jsonl fields are not known; write a .jsonl file, or give .parquet data")
-    schemas = [
-        parquet.read_schema(each.path) if each.form == "parquet" else parquet.text_schema(list(first.fields))
-        for each in data
-    ]
+    return RowFile(form, schema=parquet.with_outputs(_same_schema(files, firsts)))
+
+
+def _check_names(taken: frozenset[str], firsts: Sequence[DataRow]) -> None:
+    for first in firsts:
+        names = sorted(taken.intersection(first.fields))
+        if names:
+            raise DatasetUnavailable(f"{first.file} has a field {names[0]!r}, which the outputs have too; rename it")
+
+
+def _same_columns(form: Form, firsts: Sequence[DataRow]) -> tuple[str, ...]:
+    """Returns the columns of text files, given the first row of each. All must have the same."""
+    columns = tuple(firsts[0].fields)
+    if any(tuple(each.fields) != columns for each in firsts):
+        raise DatasetUnavailable(f"the data files have different columns, which one .{form} file cannot hold")
+    return columns
+
+
+def _same_schema(files: Sequence[DataFile], firsts: Sequence[DataRow]) -> Any:
+    """Returns pyarrow's schema of the columns of data files. All must have the same."""
+    schemas = []
+    for file, first in zip(files, firsts, strict=True):
+        is_typed = file.form == "parquet"
+        schemas.append(parquet.read_schema(file.path) if is_typed else parquet.text_schema(list(first.fields)))
     if any(not each.equals(schemas[0]) for each in schemas):
         raise DatasetUnavailable("the data files have different columns, which one .parquet file cannot hold")
-    return RowFile(form, schema=parquet.with_outputs(schemas[0]))
+    return schemas[0]
 
 
 def _json_line(row: DataRow, output: GeneratedRow) -> str:

@@ -31,6 +31,9 @@ BATCH_ROWS = 32
 BATCH_HYPOTHESES = 128
 # Input tokens of a batch with padding, which bound the memory of its caches.
 BATCH_TOKENS = 8192
+# Maximum number of characters of a text: that of a request to the service. The time and memory of the handling of texts
+# are bounded for it.
+MAX_TEXT_CHARACTERS = 1_000_000
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 # What a text needs next: options, and rows to generate with them. The result is its output with the warnings about it.
@@ -115,16 +118,17 @@ class RowProcessor:
                 running[index] = self._as_is(text) if self._settings.as_is else self._prompted(text)
                 advance(index, None)
         while requests:
-            waiting, answers = dict(requests), self._generate(requests)
+            answers = self._generate(requests)
             requests.clear()
-            for index in waiting:
-                advance(index, answers[index])
+            for index, outputs in answers.items():
+                advance(index, outputs)
         return [found[index] for index in range(len(texts))]
 
     def _prompted(self, text: str) -> Steps:
         """Generates from a text as the service does: with passes for protected spans, warnings and a repair."""
         planned = plan(self._generator, self._settings.prompt(text), max_rows=sys.maxsize)
-        rows = yield from self._passes(planned, (yield planned.options, planned.rows))
+        first = yield planned.options, planned.rows
+        rows = yield from self._passes(planned, first)
         outputs, warnings = planned.checked(rows)
         if planned.needs_repair(warnings):
             again = plan_repair(self._generator, planned, rows, warnings)
@@ -193,6 +197,8 @@ def problem_of(text: Any) -> str | None:
     """Returns why a value is no text to generate from, None if it is one."""
     if not isinstance(text, str):
         return "the text is missing" if text is None else f"the text is not a string but {type(text).__name__}"
+    if len(text) > MAX_TEXT_CHARACTERS:
+        return f"the text has {len(text):,} characters, and at most {MAX_TEXT_CHARACTERS:,} are possible; split it"
     # JSON can escape halves of surrogate pairs, which no tokenizer reads and no file can hold.
     if SURROGATE.search(text):
         return "the text has half of a surrogate pair"

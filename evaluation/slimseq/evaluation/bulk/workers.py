@@ -2,7 +2,7 @@
 
 `python -m slimseq.evaluation.bulk.workers DESCRIPTOR` is the program of a worker. It exchanges pickled messages with
 its parent over a socket. It ends when the socket is closed, as after the end of the parent, or by SIGTERM. Ctrl-C on a
-terminal goes to all processes; the workers leave it to their parent.
+terminal does not reach it: it is not in the process group of its parent.
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 from slimseq.evaluation.bulk.row_processor import GeneratedRow, RowProcessor
 from slimseq.evaluation.bulk.row_settings import RowSettings
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.errors import SlimseqError, first_line
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -35,13 +35,23 @@ END_SECONDS = 5.0
 Window = TypeVar("Window")
 
 
+class ArtifactReplaced(SlimseqError):
+    """Raised when an artifact is no longer the one that a job is for."""
+
+
 class WorkerFailed(SlimseqError):
     """Raised when a worker process cannot open the artifact, or has ended."""
 
 
 @dataclass(frozen=True)
 class EngineSetup:
-    """What a worker opens. `runtime` None is the first one that can open the artifact, `threads` are those of one."""
+    """What a worker opens.
+
+    Args:
+        runtime: None: the first one that can open the artifact.
+        threads: number of threads of one worker.
+        digest: of the artifact that the job is for. None: whatever the store has.
+    """
 
     store: Path
     task: Task
@@ -49,9 +59,17 @@ class EngineSetup:
     settings: RowSettings
     runtime: str | None = None
     threads: int = 1
+    digest: str | None = None
 
     def open(self) -> RowProcessor:
+        """Opens the artifact.
+
+        Raises:
+            ArtifactReplaced: the store has another artifact of this name by now.
+        """
         generator = open_generator(Store(self.store), self.task, self.variant, self.runtime, self.threads)
+        if self.digest not in (None, generator.manifest.digest):
+            raise ArtifactReplaced(f"{self.task}/{self.variant} was replaced in the store while the job started")
         return RowProcessor(generator, self.settings)
 
 
@@ -64,7 +82,9 @@ class Worker:
             command = [sys.executable, "-m", MODULE, str(others.fileno())]
             # The tokenizer's threads would take the cores of other workers.
             variables = os.environ | dict.fromkeys(THREADS, str(setup.threads))
-            self._process = subprocess.Popen(command, pass_fds=[others.fileno()], env=variables)
+            self._process = subprocess.Popen(
+                command, pass_fds=[others.fileno()], env=variables, stdin=subprocess.DEVNULL, process_group=0
+            )
         self.connection = Connection(own.detach())
         self.connection.send(setup)
 
@@ -175,7 +195,6 @@ class Workers(Generic[Window]):
 
 def main(descriptor: int) -> None:
     """Opens the artifact that the first message names, and answers each window of texts with its rows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # So that the temporary copy of an artifact that is being opened is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     connection = Connection(descriptor)
@@ -183,8 +202,11 @@ def main(descriptor: int) -> None:
         setup: EngineSetup = connection.recv()
         try:
             processor = setup.open()
-        except (SlimseqError, ImportError, MemoryError) as error:
-            connection.send(str(error) or type(error).__name__)
+        except SlimseqError as error:
+            connection.send(str(error))
+            return
+        except Exception as error:
+            connection.send(f"a worker process cannot open the artifact: {first_line(error)}")
             return
         connection.send(None)
         while True:

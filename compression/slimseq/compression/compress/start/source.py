@@ -7,9 +7,9 @@ from pathlib import Path
 from slimseq.compression.artifacts.publish import check_name
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
+from slimseq.compression.importing.importing import CONTENT, ImportOptions, find_task, folder_content, import_model
 from slimseq.models_store.lineage import is_root
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Manifest, Step, Task
 
 
 def stored_name(source: str) -> tuple[Task, str] | None:
@@ -34,7 +34,7 @@ def import_source(
     task = find_task(source, options)
     if options.variant in context.store.variants(task):
         first = context.store.manifest(task, options.variant).lineage[0]
-        if first.technique == "import" and first.parameters.get("source") == _recorded(source):
+        if _is_import_of(first, source):
             return task, options.variant
     check_name(context, task, options.variant)
     check(task)
@@ -63,6 +63,14 @@ def open_original(context: Context, task: Task, variant: str) -> Manifest:
     return manifest
 
 
-def _recorded(source: str) -> str:
-    """Returns how the lineage of an import names a source: a folder without the folders above it."""
-    return Path(source).name if Path(source).is_dir() else source
+def _is_import_of(step: Step, source: str) -> bool:
+    """Whether a step imported this source, with the content that it has now."""
+    if step.technique != "import":
+        return False
+    folder = Path(source)
+    if not folder.is_dir():
+        return bool(step.parameters.get("source") == source)
+    # Lineages have no folders above. So folders of one name are told apart by their content, where it is recorded.
+    recorded_content = step.parameters.get(CONTENT)
+    is_same_content = recorded_content is None or recorded_content == folder_content(folder)
+    return bool(step.parameters.get("source") == folder.name and is_same_content)
