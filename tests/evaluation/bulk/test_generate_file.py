@@ -219,7 +219,7 @@ def test_a_disk_without_space_for_the_rows_is_refused(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
 
-    with pytest.raises(CannotWrite, match="the disk has 0 MB free"):
+    with pytest.raises(CannotWrite, match=r"the disk has 0\.0 MB free"):
         run(FileJob((data_file(tmp_path),), tmp_path / "out.jsonl"), engine)
 
 
