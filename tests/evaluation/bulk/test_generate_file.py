@@ -219,7 +219,7 @@ def test_a_disk_without_space_for_the_rows_is_refused(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
 
-    with pytest.raises(CannotWrite, match="the disk has 0 MB free"):
+    with pytest.raises(CannotWrite, match=r"the disk has 0\.0 MB free"):
         run(FileJob((data_file(tmp_path),), tmp_path / "out.jsonl"), engine)
 
 
@@ -307,22 +307,23 @@ def test_data_that_changes_while_it_is_read_ends_the_job(tmp_path: Path, engine:
     assert not job.out.exists()
 
 
-def test_another_job_that_finishes_the_file_first_is_not_overwritten(
-    tmp_path: Path, engine: EngineChoice, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.errors.jsonl"])
+def test_another_job_that_finishes_a_file_first_is_not_overwritten(
+    tmp_path: Path, engine: EngineChoice, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     job = FileJob((data_file(tmp_path),), tmp_path / "out.jsonl")
     count = DataFile.count
 
     def finish_another(self: DataFile) -> tuple[int, int]:
-        job.out.write_text("another")
+        (tmp_path / name).write_text("another")
         return count(self)
 
     monkeypatch.setattr(DataFile, "count", finish_another)
     with pytest.raises(Occupied, match="--force replaces it"):
         run(job, engine)
 
-    assert job.out.read_text() == "another"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", "out.jsonl"]
+    assert (tmp_path / name).read_text() == "another"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", name]
 
 
 def test_the_errors_of_standard_output_replace_those_of_an_earlier_job(tmp_path: Path, engine: EngineChoice) -> None:

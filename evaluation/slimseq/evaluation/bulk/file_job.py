@@ -77,8 +77,10 @@ def _state_of(path: Path) -> FileState:
         return None
     try:
         found = path.stat()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DatasetUnavailable(f"there is no file {path}") from error
+    except OSError as error:
+        raise DatasetUnavailable(f"{path} cannot be read: {error.strerror}") from error
     return found.st_size, found.st_mtime_ns
 
 
@@ -156,5 +158,5 @@ def check_space(job: FileJob, size: int) -> None:
     if free + written < needed:
         raise CannotWrite(
             job.out,
-            f"the disk has {free / 1e6:,.0f} MB free, and the rows take {(needed - written) / 1e6:,.0f} MB at least",
+            f"the disk has {free / 1e6:,.1f} MB free, and the rows take {(needed - written) / 1e6:,.1f} MB at least",
         )

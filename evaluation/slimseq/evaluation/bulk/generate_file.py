@@ -110,10 +110,9 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     with ExitStack() as stack:
         key = _key(job, ids, runtime, data.field, states)
         output = stack.enter_context(_open_output(job, form, key))
-        if job.out != STANDARD:
-            # Another job may have finished a file of this name while the data was counted.
-            check_free(job, job.out, may_replace=job.may_replace)
         done = output.progress.rows
+        if job.out != STANDARD:
+            _check_still_free(job, is_begun=done > 0)
         engines: Workers[list[DataRow]] = stack.enter_context(Workers(setup, workers))
         on_progress(output.progress, total, done)
         remaining = split_windows(islice(data.rows, done, None), data.field)
@@ -140,6 +139,14 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
         runtime=runtime,
         workers=workers,
     )
+
+
+def _check_still_free(job: FileJob, *, is_begun: bool) -> None:
+    """Checks once more, with the locks: another job may have finished files of these names while data was counted."""
+    for path in job.written_files:
+        # A job that was killed at its end may have its errors already.
+        is_own = is_begun and path == job.errors_path
+        check_free(job, path, may_replace=job.may_replace or is_own)
 
 
 def _open_data(files: Sequence[DataFile], field: str | None) -> OpenData:

@@ -154,7 +154,8 @@ class Journal:
     def _write(self, place: int, content: bytes) -> None:
         remaining = memoryview(content)
         while remaining:
-            remaining = remaining[self._files[place].write(remaining) or 0 :]
+            written = self._files[place].write(remaining) or 0
+            remaining = remaining[written:]
 
     def _find_progress(self, *, is_anew: bool, is_resumable: bool) -> Progress:
         """Returns how far an earlier run of the same job came. Leaves alone what is not of this job."""
@@ -167,11 +168,12 @@ class Journal:
             self._check_no_partial_files()
             return Progress()
         # The last part has no line end: it is empty, or what a killed run began to write.
-        first, *windows = content.split(b"\n")[:-1] or [b""]
-        if not windows:
-            # Without a window there is nothing to go on from.
+        complete_lines = content.split(b"\n")[:-1]
+        if len(complete_lines) < 2:
+            # There is at most the key. Without a window there is nothing to go on from.
             return Progress()
-        if first != json.dumps({"key": self._key}).encode():
+        key_line, *windows = complete_lines
+        if key_line != json.dumps({"key": self._key}).encode():
             raise CannotContinue(
                 f"{self._path} is of another command, other data or another artifact: the command that made it "
                 "goes on from there, and --anew begins anew"

@@ -88,4 +88,4 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         raise DatasetUnavailable(f"there is no file {path}") from error
     except (EOFError, OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DatasetUnavailable(f"{path.name} cannot be read: {reason}") from error
+        raise DatasetUnavailable(f"{path} cannot be read: {reason}") from error

@@ -134,7 +134,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise DatasetUnavailable(f"there is no file {path}") from error
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise DatasetUnavailable(f"{path.name} cannot be read: {first_line(error)}") from error
+        raise DatasetUnavailable(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
