@@ -74,6 +74,26 @@ class TextOutput:
     alternatives: "tuple[TextOutput, ...]" = ()
     repaired: tuple[str, ...] = ()
 
+    @property
+    def score(self) -> float | None:
+        """The mean log-probability, rounded to the digits that do not depend on others."""
+        if self.mean_log_probability is None:
+            return None
+        # With int8 models, digits after the third depend on the other rows of a batch.
+        return round(self.mean_log_probability, 3)
+
+    def confidence(self, manifest: Manifest) -> float | None:
+        """Returns the confidence of a calibrated translation by a variant. None for all other outputs.
+
+        The confidence of a summary hardly says anything (docs/decisions/027). The map from a mean log-probability to a
+        confidence was fitted to outputs that ended by themselves.
+        """
+        calibration = manifest.confidence
+        may_have_confidence = manifest.task is Task.TRANSLATION and self.finish_reason == "eos"
+        if not may_have_confidence or calibration is None or self.mean_log_probability is None:
+            return None
+        return calibration.confidence(self.mean_log_probability)
+
     def cut(self, stops: Sequence[str]) -> "TextOutput":
         """Returns the output up to the first stop string, and its alternatives likewise."""
         if not stops:

@@ -29,6 +29,7 @@ from slimseq.app.serving.selection.defaults import Defaults, Promotion
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.models_store.fronts import Front
 from slimseq.models_store.manifest import Manifest, Task
 from tests.app.serving.artifacts import manifest
 from tests.app.serving.working import until
@@ -66,6 +67,9 @@ class Manifests:
 
     def manifests(self, task: Task) -> list[Manifest]:
         return [each for each in self._found if each.task is task]
+
+    def fronts(self, task: Task) -> list[Front]:
+        return []
 
     def names(self, task: Task) -> list[str]:
         return [each.variant for each in self.manifests(task)]

@@ -16,7 +16,6 @@ from pydantic_core import PydanticCustomError
 from slimseq.answers import Generation, Output, OutputWarning, ScoredText
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
-from slimseq.inference.text.confidence import confidence_of, score_of
 from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.rows import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import TextWarning
@@ -287,12 +286,10 @@ def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: M
         warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
         repaired=list(output.repaired) or None,
     )
-    response_output.confidence = confidence_of(output, manifest)
+    response_output.confidence = output.confidence(manifest)
     if output.alternatives:
-        response_output.score = score_of(output)
-        response_output.alternatives = [
-            ScoredText(text=each.text, score=score_of(each)) for each in output.alternatives
-        ]
+        response_output.score = output.score
+        response_output.alternatives = [ScoredText(text=each.text, score=each.score) for each in output.alternatives]
     return response_output
 
 

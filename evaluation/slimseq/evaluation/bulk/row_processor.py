@@ -15,7 +15,6 @@ from typing import Any
 
 from slimseq.evaluation.bulk.row_settings import RowIds, RowSettings
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.confidence import confidence_of, score_of
 from slimseq.inference.text.errors import TextTooLong
 from slimseq.inference.text.plan import choose_options, plan
 from slimseq.inference.text.repair import plan_repair
@@ -174,7 +173,7 @@ class RowProcessor:
         return {index: [found[index, place] for place in range(len(rows))] for index, (_, rows) in requests.items()}
 
     def _row(self, text: str, output: TextOutput, warnings: Sequence[TextWarning]) -> GeneratedRow:
-        others = tuple({"text": each.text, "score": score_of(each)} for each in output.alternatives)
+        others = tuple({"text": each.text, "score": each.score} for each in output.alternatives)
         return GeneratedRow(
             self._ids.of(text),
             output=output.text,
@@ -182,8 +181,8 @@ class RowProcessor:
             input_tokens=output.input_tokens,
             output_tokens=output.output_tokens,
             truncated=output.truncated,
-            confidence=confidence_of(output, self._generator.manifest),
-            score=score_of(output) if others else None,
+            confidence=output.confidence(self._generator.manifest),
+            score=output.score if others else None,
             warnings=tuple({"kind": each.kind, "detail": each.detail} for each in warnings),
             repaired=output.repaired,
             alternatives=others,
