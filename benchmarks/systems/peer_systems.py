@@ -9,12 +9,12 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from benchmarks.systems.child import peak_bytes
 from slimseq.evaluation.fastest import Layout
@@ -24,6 +24,9 @@ from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+
+if TYPE_CHECKING:
+    from ctranslate2 import Translator
 
 Rows = Sequence[Sequence[int]]
 # Generates for a batch. Returns the ids of each output, end tokens included, and padding where a system has it.
@@ -92,62 +95,83 @@ def ctranslate2_files(compute_type: ComputeType, place: Place) -> Path:
     return folder
 
 
-def ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_parts: bool = True) -> Generate:
-    from ctranslate2 import Translator
+@dataclass(frozen=True)
+class _CTranslate2:
+    """An open CTranslate2 model that takes token ids, as all systems here do."""
 
-    folder = ctranslate2_files(compute_type, place) / "ctranslate2"
-    threads = {"inter_threads": layout.workers, "intra_threads": layout.threads}
-    translator = Translator(str(folder), compute_type=compute_type, **threads)
-    tokens = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
-    ids = {token: token_id for token_id, token in enumerate(tokens)}
-    forced = read_configuration(place.original).forced_bos_id
+    translator: "Translator"
+    tokens: Sequence[str]
+    forced: int | None
+    """The token with which each output begins, if the model has one."""
+
+    @classmethod
+    def opened(cls, compute_type: ComputeType, place: Place, layout: Layout) -> Self:
+        from ctranslate2 import Translator
+
+        folder = ctranslate2_files(compute_type, place) / "ctranslate2"
+        threads = {"inter_threads": layout.workers, "intra_threads": layout.threads}
+        return cls(
+            translator=Translator(str(folder), compute_type=compute_type, **threads),
+            tokens=json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8")),
+            forced=read_configuration(place.original).forced_bos_id,
+        )
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        return {token: token_id for token_id, token in enumerate(self.tokens)}
+
+    def sources(self, rows: Rows) -> list[list[str]]:
+        return [[self.tokens[token] for token in row] for row in rows]
+
+    def prefixes(self, rows: Rows) -> list[list[str]] | None:
+        return None if self.forced is None else [[self.tokens[self.forced]] for _ in rows]
+
+    def outputs(self, results: Iterable[Any]) -> list[list[int]]:
+        return [[self.ids[token] for token in result.hypotheses[0]] for result in results]
+
+
+def _search_of_ctranslate2(options: GenerationOptions) -> dict[str, Any]:
+    """Returns the options of a search, as CTranslate2 calls them."""
+    return {
+        "beam_size": options.num_beams,
+        "patience": 1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
+        "length_penalty": options.length_penalty,
+        "no_repeat_ngram_size": options.no_repeat_ngram_size,
+        "min_decoding_length": options.min_new_tokens,
+        "max_decoding_length": options.max_new_tokens,
+        "max_input_length": 0,
+        "return_end_token": True,
+    }
+
+
+def ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_parts: bool = True) -> Generate:
+    model = _CTranslate2.opened(compute_type, place, layout)
 
     def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
-        results = translator.translate_batch(
-            [[tokens[token] for token in row] for row in rows],
-            target_prefix=None if forced is None else [[tokens[forced]] for _ in rows],
+        results = model.translator.translate_batch(
+            model.sources(rows),
+            target_prefix=model.prefixes(rows),
             # With `has_parts`, each of the library's workers gets its part of the rows.
             max_batch_size=math.ceil(len(rows) / layout.workers) if has_parts else len(rows),
-            beam_size=options.num_beams,
-            patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
-            length_penalty=options.length_penalty,
-            no_repeat_ngram_size=options.no_repeat_ngram_size,
-            min_decoding_length=options.min_new_tokens,
-            max_decoding_length=options.max_new_tokens,
-            max_input_length=0,
-            return_end_token=True,
+            **_search_of_ctranslate2(options),
         )
-        return [[ids[token] for token in result.hypotheses[0]] for result in results]
+        return model.outputs(results)
 
     return generate
 
 
 def _ctranslate2_iterable(place: Place, layout: Layout) -> Generate:
     """Opens CTranslate2 as its documentation translates a file: `translate_iterable` batches what it reads."""
-    from ctranslate2 import Translator
-
-    folder = ctranslate2_files("int8", place) / "ctranslate2"
-    threads = {"inter_threads": layout.workers, "intra_threads": layout.threads}
-    translator = Translator(str(folder), compute_type="int8", **threads)
-    tokens = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
-    ids = {token: token_id for token_id, token in enumerate(tokens)}
-    forced = read_configuration(place.original).forced_bos_id
+    model = _CTranslate2.opened("int8", place, layout)
 
     def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
-        results = translator.translate_iterable(
-            ([tokens[token] for token in row] for row in rows),
-            target_prefix=None if forced is None else ([tokens[forced]] for _ in rows),
+        results = model.translator.translate_iterable(
+            model.sources(rows),
+            target_prefix=model.prefixes(rows),
             max_batch_size=ITERABLE_BATCH,
-            beam_size=options.num_beams,
-            patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
-            length_penalty=options.length_penalty,
-            no_repeat_ngram_size=options.no_repeat_ngram_size,
-            min_decoding_length=options.min_new_tokens,
-            max_decoding_length=options.max_new_tokens,
-            max_input_length=0,
-            return_end_token=True,
+            **_search_of_ctranslate2(options),
         )
-        return [[ids[token] for token in result.hypotheses[0]] for result in results]
+        return model.outputs(results)
 
     return generate
 
