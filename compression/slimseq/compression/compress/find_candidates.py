@@ -55,10 +55,10 @@ def find_candidates(run: Run, quantized: Sequence[Candidate]) -> FoundCandidates
     _make_and_measure(run, faster_shapes)
     candidates = [*quantized, *faster, *shapes.candidates, *faster_shapes]
     # A command with another --within or --keep may have made others, which compete again.
-    candidates += run.made_earlier(candidates)
-    for candidate in candidates:
+    earlier = run.made_earlier(candidates)
+    for candidate in earlier:
         run.make(candidate)
-    return FoundCandidates(decoding, shapes, candidates)
+    return FoundCandidates(decoding, shapes, [*candidates, *earlier])
 
 
 def candidates_without_training(run: Run) -> list[Candidate]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from slimseq.compression.compress.candidate import Candidate, FrontPoint, served_bytes
 from slimseq.compression.compress.measuring import measure_speeds
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.start.changed_options import SPEEDS
 from slimseq.evaluation import choice as statistics
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance
@@ -111,7 +112,7 @@ def _speeds(run: Run, manifests: Sequence[Manifest]) -> dict[str, Performance]:
     """Times the original and all candidates in one run, or returns what the run's folder has of it."""
     seconds = SPEED_SHARE * run.plan.within
     record = run.folder.find_or_make(
-        "speeds",
+        SPEEDS,
         lambda: {
             name: speed.model_dump(mode="json")
             for name, speed in measure_speeds(

@@ -26,6 +26,7 @@ from slimseq.compression.compress.staged_training import (
     train_first_stage,
     training_options,
 )
+from slimseq.compression.compress.start.changed_options import STEPS_OF
 from slimseq.compression.compress.start.checks import has_memory_to_train
 from slimseq.compression.compress.structures.structure_rows import StructureRow, structure_rows
 from slimseq.compression.compress.time_plan import SHORT_TRAINING_SHARE
@@ -218,7 +219,7 @@ def _train_to_the_end(
         settings: of the search, for the candidate.
     """
     steps = run.folder.find_or_make(
-        f"steps of {shape.name}", partial(decided_steps, stage, run.plan.for_training, trainings)
+        f"{STEPS_OF}{shape.name}", partial(decided_steps, stage, run.plan.for_training, trainings)
     )
     if not steps:
         return None

@@ -13,7 +13,7 @@ from typing import Any, Self
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.compress.decoding.decoding_search import DecodingChoice
 from slimseq.compression.compress.run import Run
-from slimseq.compression.compress.start.changed_options import trainings
+from slimseq.compression.compress.start.changed_options import BETWEEN, COSTS, SHAPES, trainings
 from slimseq.compression.compress.structures.cost_measurement import measure_costs
 from slimseq.compression.compress.structures.costs import CostTable
 from slimseq.compression.compress.structures.loss_table import LossTable
@@ -128,7 +128,7 @@ class ShapeFinder:
             seconds = run.plan.part(COSTS_SHARE)
             return measure_costs(run.own_context, self.parent, workload, seconds, self._vocabulary_texts()).record()
 
-        return CostTable.from_record(run.folder.find_or_make("costs", measure))
+        return CostTable.from_record(run.folder.find_or_make(COSTS, measure))
 
     def _vocabulary_texts(self) -> list[str]:
         """Returns inputs and outputs as the model reads and writes them."""
@@ -186,7 +186,7 @@ class ShapeFinder:
         def find() -> list[dict[str, Any]]:
             return [shape.record() for shape in self._shapes_at(self.targets(), first_index=0)]
 
-        return [Shape.from_record(record) for record in self._run.folder.find_or_make("shapes", find)]
+        return [Shape.from_record(record) for record in self._run.folder.find_or_make(SHAPES, find)]
 
     def find_shape_between(self, target: float, number: int) -> Shape | None:
         """Returns the shape with the least divergence at a target between others; None if no shape reaches it.
@@ -200,7 +200,7 @@ class ShapeFinder:
             shapes = self._shapes_at([target], first_index=TARGETS + number)
             return [shape.record() for shape in sorted(shapes, key=lambda shape: shape.divergence)]
 
-        records = self._run.folder.find_or_make(f"shapes between, {number}", find)
+        records = self._run.folder.find_or_make(f"{BETWEEN}{number}", find)
         return Shape.from_record(records[0]) if records else None
 
     def _shapes_at(self, targets: Sequence[float], first_index: int) -> list[Shape]:

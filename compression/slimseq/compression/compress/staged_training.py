@@ -15,6 +15,7 @@ from typing import Any
 from slimseq.compression.build.recipe import RecipeStep
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.compress.run import Run
+from slimseq.compression.compress.start.changed_options import AT_STEP
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.trainer import TrainingPaused
 
@@ -103,7 +104,7 @@ def finish_in_time(run: Run, name: str, step: Mapping[str, Any], steps: int, sta
             is_in_time = run.folder.seconds + (steps - reached.steps) * seconds_of_step <= run.plan.training_end
             return {"stage": asdict(reached), "is_in_time": is_in_time}
 
-        found = run.folder.find_or_make(f"{name} at step {milestone}", reach)
+        found = run.folder.find_or_make(f"{name}{AT_STEP}{milestone}", reach)
         if not found["is_in_time"]:
             return False
         stage = Stage(**found["stage"])

@@ -107,7 +107,7 @@ class Worker:
         return message
 
     def send(self, texts: Sequence[Any]) -> None:
-        # That the worker has ended is told by `receive`.
+        # If the worker has ended, `receive` says so.
         try:
             self.connection.send(texts)
         except OSError:

@@ -13,8 +13,8 @@ from pathlib import Path
 from slimseq.compression.compress.start.near_duplicates import near_duplicates
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
-from slimseq.compression.held_out import MIN_PAIRS, check_held_out, check_not_trained_on, hashes_of
-from slimseq.compression.train.data.training_data import foreign_sides, read_examples
+from slimseq.compression.held_out import MIN_PAIRS, check_not_trained_on
+from slimseq.compression.train.data.training_data import foreign_sides, read_dev, read_examples
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.text.language import language_name
 from slimseq.models_store.files import write_text
@@ -138,7 +138,7 @@ def read_pairs(
         _check_languages(examples, languages, ("source",) if is_agreement else ("source", "target"))
     random.Random(context.seed).shuffle(examples)
     if dev:
-        return _read_dev(context, task, dev, examples), examples
+        return _new_dev_pairs(context, task, dev, examples), examples
     held_out = _hold_out(examples)
     sources = {example.source for example in held_out}
     return held_out, [example for example in examples if example.source not in sources]
@@ -172,15 +172,9 @@ def _check_languages(examples: Sequence[Example], languages: Sequence[str], side
             )
 
 
-def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+def _new_dev_pairs(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
     """Reads dev files, and checks that their pairs are new and enough."""
-    known = hashes_of(each.source for each in training)
-    found: list[Example] = []
-    for name in names:
-        examples = read_examples(task, [name], split="validation")
-        check_held_out(context, name, [each.source for each in examples], known)
-        found += examples
-    found = _distinct(found)
+    found = _distinct(read_dev(context, task, names, training))
     if len(found) < 2 * MIN_PAIRS:
         raise BadData(
             f"--dev has {len(found)} different pairs; one half chooses and the other half confirms, so that at least "

@@ -225,7 +225,7 @@ def read_material(
         training = _without_excluded(context, task, files.exclude, training)
         training = mixed(training, files.mixture, context.seed)
     train = as_set(training)
-    dev = as_set(_read_dev(context, task, files.dev, training)) if files.dev else None
+    dev = as_set(read_dev(context, task, files.dev, training)) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
 
 
@@ -243,7 +243,12 @@ def _without_excluded(context: Context, task: Task, held_out: Sequence[str], exa
     return kept
 
 
-def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+def read_dev(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+    """Reads dev files, and checks that their pairs are not among the training pairs.
+
+    Raises:
+        BadData: too many of them are.
+    """
     known = hashes_of(each.source for each in training)
     found: list[Example] = []
     for name in names:
