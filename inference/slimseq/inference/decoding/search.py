@@ -27,6 +27,10 @@ Scores = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Table = TypeVar("Table", bound="DataclassInstance")
 
+# Up to so many best scores are found one after the other. `np.argpartition` takes longer for them: 560 instead of 28
+# microseconds for 8 of 32,000 scores of which most are -inf, as with a shortlist.
+FEW = 8
+
 
 @dataclass(frozen=True)
 class StepScores:
@@ -82,9 +86,26 @@ def highest(scores: Scores, count: int) -> Ids:
     """Returns the indices of the `count` highest scores of each row, best first."""
     if count >= scores.shape[1]:
         return best_first(scores)
+    if count <= FEW:
+        found = _highest_in_turns(scores, count)
+        # Where all others are -inf, the highest of them is the same one in each turn.
+        if (np.take_along_axis(scores, found, axis=1) > -np.inf).all():
+            return found
     unsorted = np.argpartition(scores, -count, axis=1)[:, -count:]
     order = best_first(np.take_along_axis(scores, unsorted, axis=1))
     return np.take_along_axis(unsorted, order, axis=1)
+
+
+def _highest_in_turns(scores: Scores, count: int) -> Ids:
+    """Returns the same as `highest`, by taking the highest one after the other; of equal ones the first."""
+    rest = scores.copy()
+    all_rows = np.arange(len(scores))
+    found = np.empty((len(scores), count), dtype=np.int64)
+    for rank in range(count):
+        best = rest.argmax(axis=1)
+        found[:, rank] = best
+        rest[all_rows, best] = -np.inf
+    return found
 
 
 def best_first(scores: Scores) -> Ids:
