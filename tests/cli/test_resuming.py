@@ -198,7 +198,7 @@ def test_a_training_goes_on_without_checkpoints_where_they_would_not_fit(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("slimseq.compression.train.trainer.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("slimseq.compression.train.training_run.shutil.disk_usage", lambda _: usage)
 
     command[command.index(str(STEPS))] = "3"
 
