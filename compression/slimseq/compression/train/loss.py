@@ -1,4 +1,7 @@
-"""The loss of a training run: its parts, their weighted sum for a batch, and the mean over a whole data set."""
+"""The loss of a training run: its parts, their weighted sum for a batch, and the mean over a whole data set.
+
+`chunked_loss` computes the loss of a training step with its gradient.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from torch.nn import functional
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.train.chunked_loss import training_loss
 from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch, one_pass
 from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.forward import autocast, logits_of, pad_id_of
@@ -94,16 +98,14 @@ class Objective:
             if self._teacher is not None:
                 with torch.no_grad():
                     teacher_logits = logits_of(self._teacher, batch)
-        # The losses stand outside of autocast, which would round their products to bf16. They compute in fp32. The
-        # logits are converted once, here.
-        logits = logits.float()
-        parts = {"labels": label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)}
-        weights = {"labels": 1.0}
+        # The losses stand outside of autocast, which would round their products to bf16. They compute in fp32.
+        total, of_labels, of_teacher = training_loss(
+            logits, batch.labels, teacher_logits, options.label_smoothing, options.alpha, options.temperature
+        )
+        parts = {"labels": of_labels}
         if teacher_logits is not None:
-            parts["teacher"] = distillation_loss(logits, teacher_logits, batch.labels, options.temperature)
-            weights = {"labels": 1 - options.alpha, "teacher": options.alpha}
-        total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return Loss(total, {name: part.detach() for name, part in parts.items()})
+            parts["teacher"] = of_teacher
+        return Loss(total, parts)
 
 
 def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "auto") -> float:
