@@ -2,7 +2,7 @@
 
 The service runs in a process of its own, with marks between the steps (`benchmarks.systems.timed_service`). One client
 sends short texts of the bundled sample with default options, and waits for each answer. A figure is the median over the
-requests. The time of all steps is that from the first bytes of a request to the moment at which its answer is written.
+requests. The service's own time is that from the first bytes of a request to the moment at which its answer is written.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from statistics import mean, median
 from benchmarks.command import BenchmarkFailed, Record, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import WARMUP_SHARE, Request, make_requests
 from benchmarks.systems.servers import Setup, running, timed_slimseq
-from benchmarks.systems.timed_service import STEPS
+from benchmarks.systems.timed_service import AFTERWARDS, STEPS
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -37,6 +37,8 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """Measures the variants of both tasks that the options name."""
     found = record(settings={"seconds": given.seconds, "threads": given.threads or available_cores()}, requests=[])
     for task, variant in ((Task.TRANSLATION, given.translation), (Task.SUMMARIZATION, given.summarization)):
+        if not variant:
+            continue
         setup = Setup(Store(given.store), task, variant, scratch, found["settings"]["threads"])
         say(f"{task}/{variant}")
         found["requests"].append(measure_variant(setup, given.seconds))
@@ -63,11 +65,16 @@ def measure_variant(setup: Setup, seconds: float) -> Record:
         "characters": round(mean(len(each.text) for each in requests)),
         "answers": len(warmed_up),
         "client_us": figures.p50_ms * MICROSECONDS_A_MILLISECOND,
-        "total_us": median(sum(each["time_us"].values()) for each in warmed_up),
-        "loop_total_us": median(sum(each["loop_us"].values()) for each in warmed_up),
+        "total_us": median(_total(each["time_us"]) for each in warmed_up),
+        "loop_total_us": median(_total(each["loop_us"]) for each in warmed_up),
         "time_us": {step: median(each["time_us"][step] for each in warmed_up) for step in STEPS},
         "loop_us": {step: median(each["loop_us"][step] for each in warmed_up) for step in STEPS},
     }
+
+
+def _total(times: Mapping[str, float]) -> float:
+    """Returns the time from the first bytes to the answer."""
+    return sum(time for step, time in times.items() if step != AFTERWARDS)
 
 
 def head(requests: Sequence[Record]) -> list[str]:
@@ -85,7 +92,7 @@ def step_rows(requests: Sequence[Record]) -> Iterator[list[str]]:
         figures = [figure for each in requests for figure in (each["time_us"][step], each["loop_us"][step])]
         yield [step, description, *map(_microseconds, figures)]
     totals = [figure for each in requests for figure in (each["total_us"], each["loop_total_us"])]
-    yield ["all steps", "from the first bytes to the answer", *map(_microseconds, totals)]
+    yield ["all but the log", "from the first bytes to the answer", *map(_microseconds, totals)]
     of_clients = [cell for each in requests for cell in (_microseconds(each["client_us"]), "-")]
     yield ["the client", "what one client measures", *of_clients]
 
@@ -108,8 +115,8 @@ def lines(found: Record) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("request_time", __doc__)
-    parser.add_argument("--translation", default="quantized", metavar="VARIANT", help="the variant that translates")
-    parser.add_argument("--summarization", default="quantized", metavar="VARIANT", help="the variant that summarizes")
+    parser.add_argument("--translation", default="quantized", metavar="VARIANT", help="that translates; empty: none")
+    parser.add_argument("--summarization", default="quantized", metavar="VARIANT", help="that summarizes; empty: none")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the load on each variant")
     parser.add_argument("--threads", type=int, default=0, help="of the service; all cores by default")
     run(parser, arguments, measure, lines)

@@ -30,9 +30,9 @@ from slimseq.models_store.files import write_text
 # The steps of a request in their order, and what each is.
 STEPS = {
     "parse": "HTTP, key, limits, JSON, fields",
-    "plan": "variant, options, sentences, tokens",
+    "plan": "variant, options, sentences, tokens; for an article on a thread",
     "queue": "fair queueing, until the row starts",
-    "switch": "to the engine's thread and back",
+    "switch": "to other threads and back",
     "batching": "rows join and leave the engine",
     "encode": "the encoder",
     "steps": "decoder and search",
@@ -41,8 +41,8 @@ STEPS = {
     "response": "id, metrics, JSON, HTTP",
     "log": "metrics and line of the request, after the answer",
 }
-# The first step, which the first bytes of a request begin.
-FIRST = "parse"
+# The first step, which the first bytes of a request begin, and the step that is no part of the answer's time.
+FIRST, AFTERWARDS = "parse", "log"
 # The answer is written, or what comes after it is done.
 IDLE = "idle"
 # A timeline without this step is no generation, such as a probe of the service's health.
@@ -86,7 +86,9 @@ PROBES = (
     Probe(QueuedRequest, "_resolve", after="switch"),
     # `wait` calls it once the outputs are back on the event loop.
     Probe(ContinuousBatching, "abandon", step="checks"),
-    Probe(Plan, "checked", step="checks", after="response"),
+    # An article is planned and checked on another thread.
+    Probe(Plan, "checked", step="checks", after="switch"),
+    Probe(GenerationService, "_measure", step="response"),
     Probe(ServiceMiddleware, "_record", step="log", after=IDLE),
     Probe(LimitedProtocol, "_write_held", after=IDLE),
 )
@@ -126,25 +128,29 @@ def measure_requests(marks: Iterable[Mark], loop_thread: int) -> Iterator[Reques
     for timeline in _timelines(sorted(marks)):
         if all(mark.step != GENERATES for mark in timeline):
             continue
-        times = RequestTimes(dict.fromkeys([*STEPS, IDLE], 0.0), dict.fromkeys([*STEPS, IDLE], 0.0))
+        times = RequestTimes(dict.fromkeys(STEPS, 0.0), dict.fromkeys(STEPS, 0.0))
         for mark, following in pairwise(timeline):
-            times.time_us[mark.step] += (following.time - mark.time) * MICROSECONDS
+            if mark.step != IDLE:
+                times.time_us[mark.step] += (following.time - mark.time) * MICROSECONDS
         on_loop = [mark for mark in timeline if mark.thread == loop_thread]
         for mark, following in pairwise(on_loop):
-            times.loop_us[mark.step] += (following.cpu - mark.cpu) * MICROSECONDS
+            if mark.step != IDLE:
+                times.loop_us[mark.step] += (following.cpu - mark.cpu) * MICROSECONDS
         yield times
 
 
 def _timelines(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
-    """Yields the marks of each request, from its first bytes to those of the next request."""
+    """Yields the marks of each request that was answered, up to the first bytes of the next one."""
     timeline: list[Mark] = []
+    is_answered = False
     for mark in marks:
-        is_answered = any(each.step == IDLE for each in timeline)
         if mark.step == FIRST and is_answered:
             yield timeline
-            timeline = []
+            timeline, is_answered = [], False
         timeline.append(mark)
-    yield timeline
+        is_answered = is_answered or mark.step == IDLE
+    if is_answered:
+        yield timeline
 
 
 if __name__ == "__main__":
