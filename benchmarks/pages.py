@@ -1,7 +1,8 @@
 """`python -m benchmarks.pages`: makes `docs/performance.md` anew from the records in `benchmarks/results/`.
 
-A record is what `peers` or `serving` wrote with `--json`. Each machine has a folder of records. The page has a row for
-each model and search; the records hold more. Records in a machine's folder `dated` are kept, and are not on the page.
+A record is what `peers`, `serving` or `request_time` wrote with `--json`. Each machine has a folder of records. The
+page has a row for each model and search; the records hold more. Records in a machine's folder `dated` are kept, and are
+not on the page.
 """
 
 import argparse
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from benchmarks.command import Record, search_name, table
 from benchmarks.loads.turns import Ratio
+from benchmarks.request_time import head as head_of_steps
+from benchmarks.request_time import step_rows
 from slimseq.evaluation.host import VNNI_FLAGS
 from slimseq.models_store.files import write_text
 
@@ -93,6 +96,9 @@ def page(folder: Path) -> Iterator[str]:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*.json"))]
     yield from _tables("## Generation in process", PROCESS_HEAD, [each for each in records if "rows" in each])
     yield from _tables("## The service under load", SERVICE_HEAD, [each for each in records if "servers" in each])
+    for found in [each for each in records if "requests" in each]:
+        yield from ("", "## Where the time of a small request goes", "", _machine(found), "")
+        yield from table(head_of_steps(found["requests"]), step_rows(found["requests"]))
 
 
 def _tables(title: str, head: Sequence[str], records: Sequence[Record]) -> Iterator[str]:

@@ -146,6 +146,16 @@ def slimseq(setup: Setup) -> Server:
     return Server("slimseq", described, ["-m", "slimseq.app"], path, "/readyz", {**setup.environment, **environment})
 
 
+def timed_slimseq(setup: Setup, file: Path) -> Server:
+    """The service, which writes to a file how long each step of each request took. It logs requests, as by default."""
+    server = slimseq(setup)
+    # The steps are those of our own engine.
+    path = f"{server.path}&runtime=onnxruntime"
+    arguments = ["-m", "benchmarks.systems.timed_service", str(file)]
+    environment = {**server.environment, "SLIMSEQ_LOG_LEVEL": "info"}
+    return replace(server, name="timed", arguments=arguments, path=path, environment=environment)
+
+
 def ctranslate2(setup: Setup) -> Server:
     """CTranslate2 behind FastAPI, which reads texts as the service does. Exports its model."""
     compute_type, original = setup.compute_type, setup.store.folder(setup.task, setup.weights)

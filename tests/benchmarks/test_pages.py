@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.command import record
 from benchmarks.pages import PAGE, ROOT, main
+from benchmarks.systems.timed_service import STEPS
 
 
 def page_of(folder: Path, **results: dict[str, Any]) -> str:
@@ -80,3 +81,20 @@ def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
 
     row = "| translation/compact, 4 beams, of any length with facts | plain | 300 (8) | 200 (8) |"
     assert f"{row} 1.50 (1.40 to 1.60) with 8 | 1.45 (1.40 to 1.60) |" in written
+
+
+def test_the_steps_of_a_request_have_rows(tmp_path: Path) -> None:
+    times = {step: 100.0 * number for number, step in enumerate(STEPS, 1)}
+    measured = {
+        **{"task": "translation", "variant": "compact", "num_beams": 2, "characters": 38, "answers": 9},
+        **{"client_us": 9000.0, "total_us": 5500.0, "loop_total_us": 700.0, "time_us": times, "loop_us": times},
+    }
+    found = record(settings={"seconds": 5, "threads": 2}, requests=[measured])
+
+    written = page_of(tmp_path, request=found)
+
+    assert "## Where the time of a small request goes" in written
+    assert "translation/compact, 2 beams, 38 characters: µs" in written
+    assert f"| parse | {STEPS['parse']} | 100 | 100 |" in written
+    assert "| all but the log | from the first bytes to the answer | 5,500 | 700 |" in written
+    assert "| the client | what one client measures | 9,000 | - |" in written

@@ -119,6 +119,8 @@ class Tokenizer:
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
         """Encodes texts as `encode` does. The library releases the interpreter lock while it encodes a batch.
 
+        It does not note where tokens are in their texts, which takes a quarter of the time.
+
         The beginning of each text is encoded. If it has no more than `max_tokens` ids, twice as many characters are
         encoded, and so on.
         """
@@ -128,7 +130,7 @@ class Tokenizer:
         while len(found) < len(texts):
             remaining = [index for index in range(len(texts)) if index not in found]
             with failures_refused(self.folder):
-                encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in remaining])
+                encoded = self._fast.encode_batch_fast([texts[index][: ends[index]] for index in remaining])
             for index, ids in zip(remaining, (each.ids for each in encoded), strict=True):
                 is_whole = ends[index] == len(texts[index])
                 if is_whole or len(ids) > max_tokens:

@@ -1,13 +1,15 @@
 """The planner's threads: which work waits for other work, which is cancelled, and which is refused."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
 from slimseq.app.errors import Overloaded
-from slimseq.app.generate.planner import MAX_REQUESTS, Planner, WorkSize
+from slimseq.app.generate.planner import MAX_REQUESTS, Planner, WorkSize, planning_size
+from slimseq.inference.text.rows import Prompt
 from slimseq.inference.text.sentences import Check
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +64,34 @@ async def test_work_that_nobody_waits_for_ends_at_its_next_check(planner: Planne
     await asyncio.gather(work, return_exceptions=True)
 
 
+async def test_middle_work_does_not_wait_for_usual_work_to_end(planner: Planner) -> None:
+    usual = asyncio.create_task(planner.run(work_of(1000), WorkSize.USUAL))
+    await asyncio.sleep(0.05)
+
+    assert await planner.run(work_of(2), WorkSize.MIDDLE) == "2 pieces"
+    assert not usual.done()
+
+    usual.cancel()
+
+
+async def test_only_short_work_runs_on_the_event_loop(planner: Planner) -> None:
+    def thread(check: Check) -> str:
+        return threading.current_thread().name
+
+    names = {size: await planner.run(thread, size) for size in WorkSize}
+
+    assert names[WorkSize.SHORT] == threading.current_thread().name
+    assert len({*names.values()}) == len(WorkSize), "each other size has a thread of its own"
+
+
+@pytest.mark.parametrize(
+    ("characters", "size"),
+    [(100, WorkSize.SHORT), (1000, WorkSize.MIDDLE), (10_000, WorkSize.USUAL), (100_000, WorkSize.LONG)],
+)
+async def test_a_sentence_is_planned_at_once_and_an_article_on_a_thread(characters: int, size: WorkSize) -> None:
+    assert planning_size(Prompt(["a" * characters])) is size
+
+
 async def start_as_many_as_allowed(planner: Planner) -> list[asyncio.Task[str]]:
     running = [asyncio.create_task(planner.run(work_of(10_000), WorkSize.LONG)) for _ in range(MAX_REQUESTS)]
     # The tasks begin to run.
@@ -81,6 +111,15 @@ async def test_the_first_work_of_a_request_is_refused_above_the_limit(planner: P
     with pytest.raises(Overloaded):
         await planner.run(work_of(1), WorkSize.USUAL, is_new=True)
 
+    await cancel_all(running)
+
+
+async def test_articles_are_never_refused(planner: Planner) -> None:
+    running = await start_as_many_as_allowed(planner)
+
+    articles = [planner.run(work_of(1), WorkSize.MIDDLE, is_new=True) for _ in range(2 * MAX_REQUESTS)]
+
+    assert await asyncio.gather(*articles) == ["1 pieces"] * 2 * MAX_REQUESTS
     await cancel_all(running)
 
 

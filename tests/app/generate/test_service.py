@@ -1,8 +1,9 @@
 """What the service does around generation: selection, counting of characters, arms of experiments, deadlines."""
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import AsyncMock, patch
@@ -25,6 +26,7 @@ from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.traffic import ERRORS, Split, Traffic
 from slimseq.app.settings import Settings
+from slimseq.inference.text.plan import plan
 from slimseq.inference.text.rows import Plan, Prompt
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
@@ -142,3 +144,25 @@ async def test_a_stream_does_not_wait_for_the_planner_beyond_its_deadline(
 
         with pytest.raises(DeadlineExceeded):
             await service.stream(call_with(prompt, CHOICE, DEADLINE_SECONDS))
+
+
+@pytest.mark.parametrize(("sentences", "is_on_loop"), [(1, True), (40, False)])
+async def test_the_event_loop_reads_sentences_and_no_articles(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch, sentences: int, is_on_loop: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            threads.append(threading.current_thread())
+            return function(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(service_module, "plan", noting(plan))
+    monkeypatch.setattr(Plan, "checked", noting(Plan.checked))
+    async with serving(embedded) as service:
+        await service.generate(call_with(Prompt(["The house is small. " * sentences]), CHOICE))
+
+    assert len(threads) >= 2
+    assert all((thread is threading.current_thread()) == is_on_loop for thread in threads)

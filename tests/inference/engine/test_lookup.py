@@ -6,6 +6,8 @@ are made.
 
 import shutil
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.graphs.tensor_names import DISTANCES, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -69,6 +73,25 @@ def test_drafts_of_summaries_halve_the_steps_and_change_no_id_and_no_bit_of_a_sc
     assert list(map(exact_output, drafted_in_company)) == expected
     assert all(each.steps == len(each.ids) for each in without_drafts)
     assert sum(each.steps for each in drafted_alone) < sum(len(each.ids) for each in drafted_alone) / 2
+
+
+def test_a_variant_whose_own_search_is_greedy_drafts_unless_a_prompt_forbids_it(summarizer: TextGenerator) -> None:
+    generation = summarizer.manifest.generation.model_copy(update={"num_beams": 1})
+    greedy = copy(summarizer)
+    greedy.manifest = summarizer.manifest.model_copy(update={"generation": generation})
+    # The generator keeps the options of its old manifest.
+    vars(greedy).pop("default_options", None)
+    prompt = Prompt([load_examples(TASK, "sample").examples[0].source])
+
+    steps = []
+    for each in (prompt, replace(prompt, speculate=False)):
+        planned = plan(greedy, each, max_rows=1)
+        [sequence] = greedy.runtime.generate([row.ids for row in planned.rows], planned.options)
+        steps.append((sequence.steps, sequence.ids))
+
+    (drafted_steps, drafted_ids), (usual_steps, ids) = steps
+    assert drafted_ids == ids
+    assert drafted_steps < usual_steps == len(ids)
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized"])

@@ -1,5 +1,8 @@
 """Runs the work on texts before and after generation. Short work runs on the event loop, longer work on a thread.
 
+The work on a sentence takes less time than a switch to a thread and back. The work on an article takes longer: it would
+be a third of what the event loop does for a summary (`python -m benchmarks.request_time`).
+
 CPython switches between threads every 5 ms, so that these few threads delay the event loop by little. The work is a
 plain function. It calls a check between texts and lines, which ends the work of a cancelled or expired request.
 
@@ -27,14 +30,19 @@ from slimseq.inference.text.sentences import Check, unchecked
 Result = TypeVar("Result")
 
 # Maximum sizes of short work.
-# Plain characters. Planning them takes about a millisecond, as does the switch to another thread when cores are busy.
-SHORT_CHARACTERS = 4000
+# Plain characters, such as a few sentences. Planning them takes about 0.2 ms.
+SHORT_CHARACTERS = 500
 # Characters of HTML or Markdown. Reading or writing them takes at most 30 ms.
 SHORT_MARKUP_CHARACTERS = 500
-# Characters of sources and outputs together. Checking the outputs takes about 2 ms.
-SHORT_CHECKED_CHARACTERS = 8000
+# Characters of sources and outputs together. Checking the outputs takes about 0.2 ms.
+SHORT_CHECKED_CHARACTERS = 1000
 # Rows (sentences). Checking their outputs takes a few milliseconds.
 SHORT_ROWS = 32
+
+# Maximum sizes of middle work: plain characters, such as an article, and characters of sources and outputs together.
+# Planning takes about a millisecond, checking about two.
+MIDDLE_CHARACTERS = 4000
+MIDDLE_CHECKED_CHARACTERS = 8000
 
 # Maximum characters of work of the usual size. Planning them takes about 0.1 s.
 USUAL_CHARACTERS = 50_000
@@ -43,15 +51,18 @@ USUAL_CHARACTERS = 50_000
 # rows of a pass of 512 takes 24 ms.
 ROWS_TOGETHER = 512
 
-# Maximum number of requests in preparation. With a million characters each, they take about two minutes in all.
+# Maximum number of requests in preparation, whose work is of the usual size or long. With a million characters each,
+# they take about two minutes in all.
 MAX_REQUESTS = 64
 RETRY_AFTER_SECONDS = 5
 
 
 class WorkSize(Enum):
-    """How long work takes: a few milliseconds on the calling thread, or longer on one of the planner's threads."""
+    """How long work takes. Short work runs on the calling thread, the other sizes have a thread each."""
 
     SHORT = "short"
+    # It takes about a millisecond, and does not wait for longer work.
+    MIDDLE = "middle"
     USUAL = "usual"
     # It may take seconds. The usual work does not wait for it.
     LONG = "long"
@@ -59,11 +70,15 @@ class WorkSize(Enum):
 
 def planning_size(prompt: Prompt) -> WorkSize:
     """Returns how long it takes to plan a prompt."""
-    short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
+    is_plain = prompt.format == "text"
+    short = SHORT_CHARACTERS if is_plain else SHORT_MARKUP_CHARACTERS
     # Terms are searched in every sentence, and a named glossary may have to be read from its file.
     has_terms = bool(prompt.glossary or prompt.keep)
-    if prompt.long_input == "truncate" and prompt.characters <= short and not has_terms:
-        return WorkSize.SHORT
+    if prompt.long_input == "truncate" and not has_terms:
+        if prompt.characters <= short:
+            return WorkSize.SHORT
+        if is_plain and prompt.characters <= MIDDLE_CHARACTERS:
+            return WorkSize.MIDDLE
     if prompt.characters <= USUAL_CHARACTERS:
         return WorkSize.USUAL
     return WorkSize.LONG
@@ -85,9 +100,12 @@ def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> WorkSize:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
     outputs = planned.options.num_return_sequences
-    has_few_characters = characters * outputs <= SHORT_CHECKED_CHARACTERS
     has_little_markup = _has_little_markup(planned) and (planned.documents is None or outputs == 1)
-    return WorkSize.SHORT if has_few_characters and has_little_markup else WorkSize.USUAL
+    if has_little_markup and characters * outputs <= SHORT_CHECKED_CHARACTERS:
+        return WorkSize.SHORT
+    if has_little_markup and characters * outputs <= MIDDLE_CHECKED_CHARACTERS:
+        return WorkSize.MIDDLE
+    return WorkSize.USUAL
 
 
 def _has_little_markup(planned: Plan) -> bool:
@@ -102,8 +120,8 @@ class Planner:
     """A thread for each size of work. Used from the event loop."""
 
     def __init__(self) -> None:
-        self._threads = {
-            size: ThreadPoolExecutor(1, f"planner {size.value}") for size in (WorkSize.USUAL, WorkSize.LONG)
+        self._threads: dict[WorkSize, ThreadPoolExecutor] = {
+            size: ThreadPoolExecutor(1, f"planner {size.value}") for size in WorkSize if size is not WorkSize.SHORT
         }
         self._running = 0
         self._is_closing = threading.Event()
@@ -127,7 +145,9 @@ class Planner:
     async def _run_on_thread(
         self, work: Callable[[Check], Result], size: WorkSize, due: Due | None, is_new: bool
     ) -> Result:
-        if is_new and self._running >= MAX_REQUESTS:
+        # Middle work is done sooner than a refused client would come back.
+        is_limited = size is not WorkSize.MIDDLE
+        if is_new and is_limited and self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)
         is_cancelled = threading.Event()
 
@@ -135,13 +155,13 @@ class Planner:
             if is_cancelled.is_set() or self._is_closing.is_set():
                 raise NotAwaited
 
-        self._running += 1
+        self._running += is_limited
         try:
             async with due.limited() if due else contextlib.nullcontext():
                 return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
         finally:
             is_cancelled.set()
-            self._running -= 1
+            self._running -= is_limited
 
     def close(self) -> None:
         self._is_closing.set()

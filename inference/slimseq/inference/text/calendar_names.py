@@ -89,6 +89,18 @@ class CalendarNames:
                 continue
             yield found, name
 
+    def has_word(self, text: str, name: str) -> bool:
+        """Whether a text has a name as it is written, as a word of its own. `known` finds such a name too."""
+        if name.lower() in self.other_words:
+            return False
+        place = text.find(name)
+        while place >= 0:
+            end = place + len(name)
+            if not _is_letter(text[place - 1 : place]) and not _is_letter(text[end : end + 1]):
+                return True
+            place = text.find(name, end)
+        return False
+
     def known(self, text: str) -> set[int]:
         """Returns the months and weekdays that a text may name, in any way."""
         found: set[int] = set()
@@ -121,10 +133,12 @@ def added_calendar_names(source: str, output: str, language: str) -> list[str]:
     written: dict[int, str] = {}
     for found, name in names.find(output):
         written.setdefault(found, name)
-    if not written:
+    # Nearly always a summary has a name from its source. Only where it has not, all words of the source are read.
+    doubtful = {found: name for found, name in written.items() if not names.has_word(source, name)}
+    if not doubtful:
         return []
     known = names.known(source)
-    return [name for found, name in written.items() if found not in known]
+    return [name for found, name in doubtful.items() if found not in known]
 
 
 @cache
@@ -148,6 +162,11 @@ def find_calendar_names(language: str) -> CalendarNames | None:
     january = wide[0]
     is_capitalized = january[0].isupper()
     return CalendarNames(full, short, is_capitalized, _OTHER_WORDS.get(language, frozenset()))
+
+
+def _is_letter(character: str) -> bool:
+    """Whether a character is a letter of a word. No character is none."""
+    return _WORD.match(character) is not None
 
 
 def _in_order(names: dict[int, str]) -> list[str]:

@@ -34,8 +34,9 @@ from slimseq.models_store.manifest import Task
 
 # Texts that are tokenized at once, between two checks.
 TEXTS_AT_ONCE = 64
-# The texts of a prompt with so many characters at most are tokenized one by one, which takes less time.
-SHORT_CHARACTERS = 4000
+# The texts of a prompt with so many characters at most are tokenized one by one, which takes less time, but holds the
+# interpreter.
+SHORT_CHARACTERS = 500
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000

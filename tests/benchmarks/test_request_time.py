@@ -1,0 +1,39 @@
+"""The times of the steps of a request, measured with tiny models."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.request_time import main
+from benchmarks.systems.timed_service import AFTERWARDS, STEPS
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import tiny_store
+from tests.families import Family
+
+
+# It starts servers.
+@pytest.mark.slow
+def test_every_step_of_a_request_takes_time_and_the_steps_add_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "request.json"
+    store = tiny_store(tmp_path / "store", Family.T5).store
+    options = ["--translation", "original", "--summarization", "", "--seconds", "1", "--threads", "1"]
+
+    main(["--store", str(store.root), "--json", str(file), *options])
+
+    [found] = json.loads(file.read_text(encoding="utf-8"))["requests"]
+    assert found["task"] == Task.TRANSLATION.value
+    assert found["answers"] > 0
+    assert all(found["time_us"][step] > 0 for step in STEPS)
+    # A sum of medians is near the median of the sums, and the client also waits for the network.
+    steps_us = sum(time for step, time in found["time_us"].items() if step != AFTERWARDS)
+    assert steps_us == pytest.approx(found["total_us"], rel=0.3)
+    assert found["total_us"] < found["client_us"]
+    # The engine runs on a thread of its own.
+    assert found["loop_us"]["steps"] == found["loop_us"]["encode"] == 0
+    assert 0 < found["loop_us"]["parse"] <= 1.1 * found["time_us"]["parse"]
+    printed = capsys.readouterr().out
+    assert "| step | what it is | translation/original" in printed
+    assert all(f"\n| {step} |" in printed for step in STEPS)
