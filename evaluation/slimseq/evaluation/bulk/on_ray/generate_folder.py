@@ -104,7 +104,7 @@ def generate_folder(
     files = [DataFile(path if path == STANDARD else path.absolute(), job.data_form, job.field) for path in job.data]
     folder = JobFolder(job.out)
     errors_file = job.errors or folder.address + ".errors.jsonl"
-    _check_no_data_inside(folder, files)
+    _check_no_data_is_written(folder, errors_file, files)
     states = FileJob(job.data, Path(job.out)).data_states()
     data = open_data(files, job.field)
     form = _part_form(job, data.firsts, files)
@@ -160,12 +160,14 @@ def generate_folder(
     )
 
 
-def _check_no_data_inside(folder: JobFolder, files: Sequence[DataFile]) -> None:
+def _check_no_data_is_written(folder: JobFolder, errors_file: str, files: Sequence[DataFile]) -> None:
     for file in files:
         if file.is_standard:
             raise DatasetUnavailable("--on ray reads files that all nodes have, and not standard input")
         if folder.is_local and file.path.resolve().is_relative_to(Path(folder.path).resolve()):
             raise Occupied(f"{folder.address} has data; the output needs another folder")
+        if file.path.resolve() == Path(errors_file).resolve():
+            raise Occupied(f"{errors_file} is data; the errors need another name")
 
 
 def _part_form(job: FolderJob, firsts: Sequence[Any], files: Sequence[DataFile]) -> RowFile:

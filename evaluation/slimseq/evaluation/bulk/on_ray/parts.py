@@ -7,14 +7,15 @@ same windows as a worker process of one machine.
 import hashlib
 import json
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
-from slimseq.evaluation.bulk.data_files import DataFile, DataRow
+from slimseq.evaluation.bulk.data_files import DataFile, DataRow, all_rows
 from slimseq.evaluation.bulk.lines import Position
 from slimseq.evaluation.bulk.windows import split_windows
 from slimseq.evaluation.dataset_files import DatasetUnavailable
@@ -50,11 +51,11 @@ class CheckpointIds:
 
 @dataclass(frozen=True)
 class Part:
-    """Successive rows of one data file.
+    """Successive rows of the data files.
 
     Args:
-        file: number of the data file, from 0 on.
-        start: position of the first row.
+        file: number of the data file with the first row, from 0 on.
+        start: position of the first row in it.
         index: number of the first row among those of all data files, from 0 on.
         rows: number of rows.
         size: characters of the rows.
@@ -72,14 +73,15 @@ class Part:
         """Yields the rows.
 
         Raises:
-            DatasetUnavailable: the file has fewer rows by now.
+            DatasetUnavailable: the files have fewer rows by now.
         """
         found = 0
-        for row in islice(files[self.file].rows(self.start), self.rows):
+        rows = chain(files[self.file].rows(self.start), all_rows(files[self.file + 1 :]))
+        for row in islice(rows, self.rows):
             found += 1
             yield row
         if found < self.rows:
-            raise DatasetUnavailable(f"{files[self.file].name} changed while it was read")
+            raise DatasetUnavailable(f"{files[-1].name} changed while it was read")
 
     def ids(self, rows: Sequence[DataRow], place: int, ids: CheckpointIds) -> list[str]:
         """Returns the ids of some rows of the part. `place` is the number of rows before them in the part."""
@@ -89,13 +91,6 @@ class Part:
         return [ids.of(row, count) for row, count in zip(rows, counts, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Window:
-    start: Position
-    rows: int
-    size: int
-
-
 def plan_parts(files: Sequence[DataFile], field: str, ids: CheckpointIds, count: int | None = None) -> list[Part]:
     """Returns the parts of data files, in the order of their rows.
 
@@ -103,38 +98,44 @@ def plan_parts(files: Sequence[DataFile], field: str, ids: CheckpointIds, count:
         files: the data. Each has a row.
         field: name of the field with the text.
         ids: of the rows.
-        count: about so many parts are made, at least one for each file. None: a part has `PART_WINDOWS` windows.
+        count: about so many parts are made, as far as there are windows. None: a part has `PART_WINDOWS` of them.
     """
     # Eight bytes of the hash of each row. If two rows differ and these bytes do not, they count as equal: no harm.
     contents = array("q")
-    windows: list[list[_Window]] = []
-    for file in files:
-        windows.append([])
-        for window, _ in split_windows(file.rows(), field):
-            first, size = window[0], sum(row.size for row in window)
-            windows[-1].append(_Window(first.position, len(window), size))
-            contents.extend(int.from_bytes(ids.content(row)[:8], "big", signed=True) for row in window)
-    equal_before = _equal_before(np.frombuffer(contents, dtype=np.int64))
-    length = PART_WINDOWS if count is None else -(-sum(map(len, windows)) // count)
-    parts: list[Part] = []
+    windows: list[Part] = []
+    # For each file that was begun: the number of rows before it.
+    begun: list[int] = []
     index = 0
-    for number, own in enumerate(windows):
-        for start in range(0, len(own), length):
-            chosen = own[start : start + length]
-            rows = sum(each.rows for each in chosen)
-            counts = equal_before[index : index + rows]
-            parts.append(
-                Part(
-                    number,
-                    chosen[0].start,
-                    index,
-                    rows,
-                    sum(each.size for each in chosen),
-                    counts.copy() if counts.any() else None,
-                )
-            )
-            index += rows
-    return parts
+    for window, _ in split_windows(_rows(files, begun), field):
+        file = bisect_right(begun, index) - 1
+        windows.append(Part(file, window[0].position, index, len(window), sum(row.size for row in window)))
+        contents.extend(int.from_bytes(ids.content(row)[:8], "big", signed=True) for row in window)
+        index += len(window)
+    equal_before = _equal_before(np.frombuffer(contents, dtype=np.int64))
+    length = PART_WINDOWS if count is None else -(-len(windows) // count)
+    return [_joined(windows[start : start + length], equal_before) for start in range(0, len(windows), length)]
+
+
+def _rows(files: Sequence[DataFile], begun: list[int]) -> Iterator[DataRow]:
+    """Yields the rows of data files. Adds to `begun` the number of rows before each file."""
+    count = 0
+    for file in files:
+        begun.append(count)
+        for row in file.rows():
+            count += 1
+            yield row
+
+
+def _joined(windows: Sequence[Part], equal_before: "np.ndarray[Any, np.dtype[np.uint32]]") -> Part:
+    """Returns one part for successive windows, with its own counts of equal rows."""
+    first, rows = windows[0], sum(each.rows for each in windows)
+    counts = equal_before[first.index : first.index + rows]
+    return replace(
+        first,
+        rows=rows,
+        size=sum(each.size for each in windows),
+        equal_before=counts.copy() if counts.any() else None,
+    )
 
 
 def _equal_before(contents: "np.ndarray[Any, np.dtype[np.int64]]") -> "np.ndarray[Any, np.dtype[np.uint32]]":
