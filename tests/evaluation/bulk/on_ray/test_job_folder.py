@@ -88,10 +88,10 @@ def test_a_folder_with_files_of_somebody_else_is_never_written(tmp_path: Path) -
 
     with pytest.raises(Occupied, match="has files that no job wrote"):
         goes_on(JobFolder(str(tmp_path / "out")), may_replace=True, is_anew=True)
-    with pytest.raises(Occupied, match="is a file"):
-        goes_on(JobFolder(str(tmp_path / "out" / "mine.txt")), may_replace=True)
-    with pytest.raises(CannotWrite, match="there is no folder"):
-        goes_on(JobFolder(str(tmp_path / "absent" / "out")))
+    with pytest.raises(Occupied, match="is a file"), JobFolder(str(tmp_path / "out" / "mine.txt")).locked():
+        pass
+    with pytest.raises(CannotWrite, match="there is no folder"), JobFolder(str(tmp_path / "absent" / "out")).locked():
+        pass
 
 
 def _hold(out: str, is_held: "multiprocessing.synchronize.Event", may_end: "multiprocessing.synchronize.Event") -> None:

@@ -24,7 +24,7 @@ from tests.app.cluster.nodes import ENVIRONMENT, SYSTEM
 # Each node has memory for the filter of Ray Data's checkpoints (1 GiB) and two engines.
 NODE = {"num_cpus": 2, "memory": 4 * 1024**3, "object_store_memory": 150 * 1024**2}
 # Rows are padded, so that a window ends after ten of them: its rows have at most a million characters.
-WINDOW_ROWS, PADDING = 10, 99_000
+WINDOW_ROWS, PADDING = 10, 100_000
 PARTS = 12
 ROWS = PARTS * WINDOW_ROWS
 # A window takes a second or so.
@@ -80,8 +80,8 @@ def command(store: Store, data: Path, out: Path, *options: object) -> list[str]:
     return list(map(str, [*words, *options]))
 
 
-def on_ray(store: Store, data: Path, out: Path, *options: object) -> list[str]:
-    return command(store, data, out, "--on", "ray", "--parts", PARTS, *options)
+def on_ray(store: Store, data: Path, out: Path, *options: object, parts: int = PARTS) -> list[str]:
+    return command(store, data, out, "--on", "ray", "--parts", parts, *options)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,8 @@ def test_a_command_that_is_killed_goes_on_and_nothing_is_lost_or_there_twice(
 
     refused = nodes.run(on_ray(embedded, data, out, "--num-beams", 3), log)
     # Another number of parts: rows are known by their ids.
-    code = nodes.run(on_ray(embedded, data, out, "--parts", 5, "--json"), summary := tmp_path / "summary")
+    summary = tmp_path / "summary"
+    code = nodes.run(on_ray(embedded, data, out, "--json", parts=5), summary)
 
     assert 3 <= done_before < PARTS
     assert refused == 1 and "--anew begins anew" in log.read_text()

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -77,7 +77,7 @@ class FolderJob:
 
 
 def generate_folder(
-    job: FolderJob, engine: EngineChoice, on_progress: OnProgress, opener: type[EngineSetup] = EngineSetup
+    job: FolderJob, engine: EngineChoice, on_progress: OnProgress, make_setup: Callable[..., EngineSetup] = EngineSetup
 ) -> Summary:
     """Runs a job, or goes on with it.
 
@@ -86,7 +86,7 @@ def generate_folder(
         engine: the artifact, which each node has in a store under the same path. Of its `workers`, 0 means one for each
             core of the cluster.
         on_progress: gets the number of rows whose part is whole.
-        opener: opens the artifact in an actor.
+        make_setup: makes what opens the artifact in an actor. Gets the fields of `EngineSetup` in order.
 
     Raises:
         DatasetUnavailable: a file cannot be read, has no such field, or changes while it is read.
@@ -109,7 +109,7 @@ def generate_folder(
     data = open_data(files, job.field)
     form = _part_form(job, data.firsts, files)
     key = _key(job, row_ids, runtime, data.field, states)
-    setup = opener(
+    setup = make_setup(
         engine.store.root.resolve(),
         engine.task,
         engine.variant,

@@ -91,10 +91,13 @@ class JobFolder:
 
         Raises:
             CannotContinue: another command writes to the folder.
+            Occupied: a file has its name.
+            CannotWrite: the folder above is missing or read-only.
         """
         if not self.is_local:
             yield
             return
+        self._check_writable()
         with writing_to(Path(self.address)):
             Path(self._job).mkdir(exist_ok=True)
             lock = try_lock(Path(self._job) / "lock")
@@ -109,14 +112,12 @@ class JobFolder:
                 self.filesystem.delete_dir(self._job)
 
     def check_free(self, key: str, *, may_replace: bool, is_anew: bool) -> bool:
-        """Checks that the folder can be written, and replaces nothing. Returns whether a job with the key goes on.
+        """Checks that a job replaces nothing. Returns whether a job with the key goes on.
 
         Raises:
-            Occupied: the folder has files, or is a file.
+            Occupied: the folder has files.
             CannotContinue: the folder has the unfinished work of another job.
-            CannotWrite: the folder above is missing or read-only.
         """
-        self._check_writable()
         found = self._read_key()
         if found == key and not is_anew:
             return True
@@ -187,8 +188,6 @@ class JobFolder:
             yield
 
     def _check_writable(self) -> None:
-        if not self.is_local:
-            return
         parent = Path(self.path).parent
         if self._kind(self.path) == pa.fs.FileType.File:
             raise Occupied(f"{self.address} is a file; --on ray writes a folder of files")
