@@ -3,7 +3,7 @@
 It starts Ray on this machine with as many CPUs as there are engines, and needs the extra `cluster`. The kernels of the
 engines sleep (`benchmarks.systems.sleeping`), so that many engines fit a few cores. What is left of the cost is that of
 the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the moment when all
-engines are open until the last part is written. The number of windows is the same for each engine.
+engines are open until the last part is written. The number of parts is the same for each engine.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 # Ray's processes read it, and import the engine from this repository.
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path.cwd())}
@@ -19,10 +20,10 @@ import ray
 
 from benchmarks.command import Record, make_parser, measured_on, record, run, say, table
 from benchmarks.systems import sleeping
+from slimseq.evaluation.bulk import windows
 from slimseq.evaluation.bulk.generate_file import EngineChoice
 from slimseq.evaluation.bulk.on_ray.generate_folder import FolderJob, generate_folder
 from slimseq.evaluation.bulk.row_settings import RowSettings
-from slimseq.evaluation.bulk.windows import WINDOW_ROWS
 from slimseq.evaluation.bulk.workers import EngineSetup
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.manifest import Task
@@ -36,28 +37,32 @@ OBJECT_STORE_BYTES = 500_000_000
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     task, variant = Task(given.model.partition("/")[0]), given.model.partition("/")[2]
     texts = [" ".join(each.source.split()) for each in load_examples(task, given.data).examples]
+    # Parts as short as the model is slow: with kernels that sleep, a whole window takes half a minute.
+    windows.WINDOW_ROWS = given.rows
     engine = EngineChoice(Store(given.store), task, variant, RowSettings(options={"num_beams": 1}), sleeping.RUNTIME)
     jobs = []
     for workers in given.workers:
-        windows = workers * given.windows
+        parts = workers * given.parts
         folder = scratch / str(workers)
         folder.mkdir()
         data = folder / "data.txt"
-        data.write_text("\n".join(islice(cycle(texts), windows * WINDOW_ROWS)), encoding="utf-8")
-        rows, seconds = _run_job(FolderJob((data,), str(folder / "out"), parts=windows), engine, workers, folder)
+        data.write_text("\n".join(islice(cycle(texts), parts * given.rows)), encoding="utf-8")
+        job = FolderJob((data,), str(folder / "out"), parts=parts)
+        rows, seconds = _run_job(job, engine, given.step, workers, folder)
         jobs.append({"workers": workers, "rows": rows, "seconds": seconds})
         say(f"{workers} engines: {rows:,} rows in {seconds:.1f} s")
-    settings = {"model": given.model, "windows": given.windows, "step_seconds": sleeping.STEP_SECONDS}
+    settings = {"model": given.model, "parts": given.parts, "rows": given.rows, "step_seconds": given.step}
     return record(settings=settings, jobs=jobs)
 
 
-def _run_job(job: FolderJob, engine: EngineChoice, workers: int, folder: Path) -> tuple[int, float]:
+def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, folder: Path) -> tuple[int, float]:
     """Returns the rows of a job, and the seconds that they took."""
     opened = folder / "opened"
     opened.mkdir()
 
-    def setup(*arguments: object) -> EngineSetup:
-        return sleeping.SleepingSetup(*arguments, opened=opened, engines=workers)  # type: ignore[arg-type]
+    def setup(*arguments: Any) -> EngineSetup:
+        fields = vars(EngineSetup(*arguments))
+        return sleeping.SleepingSetup(**fields, step_seconds=step, opened=opened, engines=workers)
 
     ray.init(
         num_cpus=workers,
@@ -79,8 +84,8 @@ def _run_job(job: FolderJob, engine: EngineChoice, workers: int, folder: Path) -
 def lines(found: Record) -> Iterator[str]:
     settings, jobs = found["settings"], found["jobs"]
     sleep = f"kernels that sleep {settings['step_seconds']} s a step"
-    windows = f"{settings['windows']} windows of {WINDOW_ROWS} rows for each engine"
-    yield f"`python -m benchmarks.cluster_files`: {settings['model']}, {sleep}, {windows}."
+    parts = f"{settings['parts']} parts of {settings['rows']} rows for each engine"
+    yield f"`python -m benchmarks.cluster_files`: {settings['model']}, {sleep}, {parts}."
     yield from ("", measured_on(found), "")
     speeds = [job["rows"] / job["seconds"] for job in jobs]
     one = speeds[0] / jobs[0]["workers"]
@@ -102,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="translation/quantized", metavar="TASK/VARIANT", help="int8 ONNX")
     parser.add_argument("--data", default=BUNDLED, metavar="FILE", help="texts, repeated as often as needed")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], metavar="ENGINES")
-    parser.add_argument("--windows", type=int, default=8, help="of each engine; a part has one")
+    parser.add_argument("--parts", type=int, default=12, help="of each engine")
+    parser.add_argument("--rows", type=int, default=64, help="of a part")
+    parser.add_argument("--step", type=float, default=0.2, metavar="SECONDS", help="time of a token of a batch")
     run(parser, arguments, measure, lines)
 
 

@@ -189,7 +189,7 @@ def generate_command(
         threads: Number of threads of each process.
         on: ray runs the job on all nodes of a Ray cluster, and writes a folder of .jsonl or .parquet files. Their rows
             have an `index`, which restores the order of the data.
-        parts: About so many files are written with --on ray. By default one for every thousand short rows.
+        parts: Number of files that --on ray writes, fewer for few rows. By default one for every thousand short rows.
         force: Replace the output.
         anew: Begin anew, and discard what an unfinished job has done.
     """

@@ -17,8 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Before Ray is imported. Ray would send statistics of its usage to its makers.
+# Before Ray is imported. It would send statistics of its usage to its makers, and print lines about its own design.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 import pyarrow as pa
 import ray
@@ -60,7 +61,7 @@ class FolderJob:
         field: name of the field with the text. None: the first known one that the first row has.
         data_form: form of the data. None: the endings of the names say it.
         out_form: form of the parts: jsonl or parquet.
-        parts: about so many parts are made. None: as many as the number of rows asks for.
+        parts: number of parts. Few rows make fewer, and very long rows more. None: as many as the rows ask for.
         may_replace: whether the files of the folder are replaced.
         is_anew: whether what an unfinished job left is discarded.
     """

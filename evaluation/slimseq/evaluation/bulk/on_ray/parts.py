@@ -6,11 +6,12 @@ same windows as a worker process of one machine.
 
 import hashlib
 import json
+import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def plan_parts(files: Sequence[DataFile], field: str, ids: CheckpointIds, count:
         files: the data. Each has a row.
         field: name of the field with the text.
         ids: of the rows.
-        count: about so many parts are made, as far as there are windows. None: a part has `PART_WINDOWS` of them.
+        count: number of parts, as far as there are so many windows. None: a part has about `PART_WINDOWS` of them.
     """
     # Eight bytes of the hash of each row. If two rows differ and these bytes do not, they count as equal: no harm.
     contents = array("q")
@@ -112,8 +113,9 @@ def plan_parts(files: Sequence[DataFile], field: str, ids: CheckpointIds, count:
         contents.extend(int.from_bytes(ids.content(row)[:8], "big", signed=True) for row in window)
         index += len(window)
     equal_before = _equal_before(np.frombuffer(contents, dtype=np.int64))
-    length = PART_WINDOWS if count is None else -(-len(windows) // count)
-    return [_joined(windows[start : start + length], equal_before) for start in range(0, len(windows), length)]
+    wanted = math.ceil(len(windows) / PART_WINDOWS) if count is None else min(count, len(windows))
+    ends = [len(windows) * number // wanted for number in range(wanted + 1)]
+    return [_joined(windows[start:end], equal_before) for start, end in pairwise(ends)]
 
 
 def _rows(files: Sequence[DataFile], begun: list[int]) -> Iterator[DataRow]:
