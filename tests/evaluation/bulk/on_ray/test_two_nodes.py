@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from slimseq.models_store.store import Store
@@ -51,17 +53,18 @@ class Nodes:
         return self.start(words, log).wait(WAIT_SECONDS)
 
 
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    cluster = Cluster(
-        initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": SYSTEM}
-    )
-    try:
-        yield Nodes(cluster, cluster.add_node(**NODE))
-    finally:
-        cluster.shutdown()
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """The cluster. The last test of this file kills a node of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        head = {**NODE, "include_dashboard": False, "_system_config": SYSTEM}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            yield Nodes(cluster, cluster.add_node(**NODE))
+        finally:
+            cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +78,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(store: Store, data: Path, out: Path, *options: object) -> list[str]:
+def command(store: Store, data: Path, out: Path | str, *options: object) -> list[str]:
     words: list[object] = ["generate", "translation", "quantized", "--data", data, "--out", out, "--store", store.root]
     return list(map(str, [*words, *options]))
 
 
-def on_ray(store: Store, data: Path, out: Path, *options: object, parts: int = PARTS) -> list[str]:
+def on_ray(store: Store, data: Path, out: Path | str, *options: object, parts: int = PARTS) -> list[str]:
     return command(store, data, out, "--on", "ray", "--parts", parts, *options)
 
 
@@ -126,12 +129,28 @@ def test_a_cluster_writes_the_rows_of_one_machine(
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
 
-    code = nodes.run(on_ray(embedded, data, out), log)
+    # An address, as of a bucket.
+    code = nodes.run(on_ray(embedded, data, f"file://{out}"), log)
 
     assert code == 1 and f"1 of {ROWS} rows could not be done" in log.read_text(), log.read_text()
     assert "Traceback" not in log.read_text()
     assert_same(out, one_machine)
     assert len(list(out.iterdir())) == PARTS
+
+
+@pytest.mark.timeout(600)
+def test_parquet_parts_have_the_rows_of_one_machine(nodes: Nodes, embedded: Store, tmp_path: Path) -> None:
+    data, whole, out, log = (tmp_path / name for name in ("data.txt", "whole.parquet", "out", "log"))
+    data.write_text("Good morning.\nIt is late.\n" * 200)
+    one_machine = [sys.executable, "-m", "slimseq", *command(embedded, data, whole)]
+    subprocess.run(one_machine, check=True, capture_output=True)
+
+    code = nodes.run(on_ray(embedded, data, out, "--out-form", "parquet"), log)
+
+    assert code == 0, log.read_text()
+    parts = [pq.read_table(path) for path in out.iterdir()]
+    assert len(parts) == 2
+    assert pa.concat_tables(parts).sort_by("index").drop("index").equals(pq.read_table(whole))
 
 
 @pytest.mark.timeout(600)

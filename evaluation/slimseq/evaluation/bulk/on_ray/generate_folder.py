@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +49,8 @@ ENGINE_CPUS = 0.5
 TASK_CPUS = 0.25
 # Time between two looks at the parts that are whole, in seconds.
 PROGRESS_SECONDS = 2.0
+# How the last line of a traceback begins.
+MODULE_PATH = re.compile(r"^\w+(\.\w+)+: ")
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def _run(
 def _reason(error: BaseException) -> str:
     """Returns the last line of an error of Ray, which has the traceback of another process before it."""
     lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    return MODULE_PATH.sub("", lines[-1]) if lines else type(error).__name__
 
 
 @contextmanager
