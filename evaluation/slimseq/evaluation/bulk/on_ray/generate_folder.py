@@ -203,8 +203,9 @@ def _connect() -> None:
     """Connects to the cluster that RAY_ADDRESS names or that runs on this machine, or starts one on this machine."""
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError) as error:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        # Ray raises errors of no type of its own, for example if a process takes long to start.
+        except Exception as error:
             raise WorkerFailed(f"Ray cannot be reached: {_reason(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
