@@ -172,6 +172,8 @@ def test_progress_is_a_line_every_few_seconds_and_the_summary_is_json(tiny: Stor
         (["--field", "body"], "has no field 'body'; it has text"),
         (["--temperature", "0.5"], "temperature has no effect without do_sample"),
         (["--runtime", "fast"], "fast"),
+        (["--parts", "3"], "--parts has no effect without --on ray; leave it out"),
+        (["--on", "spark"], "--on"),
     ],
 )
 def test_a_wrong_option_is_one_line_before_any_work(
@@ -198,3 +200,20 @@ def test_options_of_a_request_do_what_they_do_there(translated: list[str], tmp_p
     assert done.code == 0, done.error
     output = json.loads((tmp_path / "out.jsonl").read_text())["output"]
     assert "<b>" in output and "Park" in output and "Slimseq" in output and "1.299,99" in output
+
+
+@pytest.mark.parametrize("absent", ["ray", "pandas"])
+def test_a_job_on_ray_without_ray_names_the_extra(
+    translated: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    def find_spec(name: str) -> object:
+        return None if name == absent else object()
+
+    monkeypatch.setattr("slimseq.cli.generate.importlib.util.find_spec", find_spec)
+    (tmp_path / "data.txt").write_text(TEXT)
+
+    done = invoked(*translated, "--data", tmp_path / "data.txt", "--out", tmp_path / "out", "--on", "ray")
+
+    assert done.code == 1 and len(done.error.splitlines()) == 1
+    assert "--on ray needs Ray: " in done.error and "[cluster]" in done.error
+    assert not (tmp_path / "out").exists()

@@ -1,11 +1,12 @@
 """`generate`: a file of texts becomes a file of their outputs."""
 
+import importlib.util
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import pip_install
 
 SEARCH = Group("Generation", sort_key=3)
 # A file, or `-` for standard input and output.
@@ -150,9 +152,9 @@ def generate_command(
     /,
     *,
     data: Annotated[tuple[Path, ...], STANDARD_TOO],
-    out: Annotated[Path, STANDARD_TOO],
+    out: Annotated[str, STANDARD_TOO],
     field: Annotated[str | None, Parameter(group=DATA)] = None,
-    errors: Annotated[Path | None, Parameter(group=DATA)] = None,
+    errors: Annotated[str | None, Parameter(group=DATA)] = None,
     data_form: Annotated[Form | None, Parameter(group=DATA)] = None,
     out_form: Annotated[Form | None, Parameter(group=DATA)] = None,
     texts: TextOptions = TextOptions(),
@@ -160,6 +162,8 @@ def generate_command(
     runtime: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     workers: Annotated[int | None, POSITIVE, Parameter(group=OUTPUT)] = None,
     threads: Annotated[int, POSITIVE, Parameter(group=OUTPUT)] = 1,
+    on: Annotated[Literal["ray"] | None, Parameter(group=OUTPUT)] = None,
+    parts: Annotated[int | None, POSITIVE, Parameter(group=OUTPUT)] = None,
     force: Annotated[bool, FLAG, Parameter(group=OUTPUT)] = False,
     anew: Annotated[bool, FLAG, Parameter(group=OUTPUT)] = False,
     shared: Shared = Shared(),
@@ -173,37 +177,55 @@ def generate_command(
     Args:
         variant: Variant that generates, such as `quantized`.
         data: File of texts: .jsonl, .txt or .tsv, each also .gz, or .parquet. Repeatable. `-` is standard input.
-        out: File to write: of these forms too. `-` is standard output.
+        out: File to write: of these forms too. `-` is standard output. With --on ray a folder, or an address such as
+            s3://bucket/folder.
         field: Field with the text. By default the first of document, article, source and text.
         errors: File of the rows that could not be done, a JSON object a line. By default OUT.errors.jsonl.
         data_form: Form of the data, where its name does not say it. Standard input is txt by default.
         out_form: Form of the output, where its name does not say it. Standard output has by default that of the data.
         runtime: Runtime: onnxruntime, ctranslate2 or torch. By default the one that serves.
-        workers: Number of processes that generate. By default one for each core, as far as the memory allows.
+        workers: Number of processes that generate. By default one for each core, as far as the memory allows. With --on
+            ray one for each core of the cluster.
         threads: Number of threads of each process.
+        on: ray runs the job on all nodes of a Ray cluster, and writes a folder of .jsonl or .parquet files. Their rows
+            have an `index`, which restores the order of the data.
+        parts: Number of files that --on ray writes, fewer for few rows. By default one for every thousand short rows.
         force: Replace the output.
         anew: Begin anew, and discard what an unfinished job has done.
     """
+    if on is None and parts is not None:
+        raise BadParameters("--parts has no effect without --on ray; leave it out")
+    if on == "ray":
+        _check_ray()
     context = shared.reading()
     settings = texts.settings(task, search.given())
     try:
         context.store.manifest(task, variant).generation.options(**settings.options)
     except ValidationError as error:
         raise BadParameters(first_error(error, whole="")) from error
-    job = FileJob(data, out, errors, field, data_form, out_form, may_replace=force, is_anew=anew)
     engine = EngineChoice(context.store, task, variant, settings, runtime, workers or 0, threads)
     started = time.monotonic()
     with context.progress() as display:
         bar = _Bar(display, f"generate {task}/{variant}")
         try:
-            done = generate_file(job, engine, bar.show)
+            if on == "ray":
+                from slimseq.evaluation.bulk.on_ray.generate_folder import FolderJob, generate_folder
+
+                is_resumable = True
+                cluster_job = FolderJob(data, out, errors, field, data_form, out_form, parts, force, anew)
+                done = generate_folder(cluster_job, engine, bar.show)
+            else:
+                errors_path = None if errors is None else Path(errors)
+                job = FileJob(data, Path(out), errors_path, field, data_form, out_form, force, anew)
+                is_resumable = job.is_resumable
+                done = generate_file(job, engine, bar.show)
         except DatasetUnavailable:
             # The data must change first, and a job does not go on with changed data.
             raise
         except BaseException:
-            if bar.rows and job.is_resumable:
+            if bar.rows and is_resumable:
                 context.say(
-                    f"{job.out} is not finished: {bar.rows:,} rows are done. "
+                    f"{out} is not finished: {bar.rows:,} rows are done. "
                     "The same command goes on where it stopped; --anew begins anew."
                 )
             raise
@@ -211,6 +233,12 @@ def generate_command(
     if done.errors:
         where = f": {done.errors_file} has their numbers and reasons" if done.errors_file else ""
         raise RowsFailed(f"{done.errors:,} of {done.rows:,} rows could not be done{where}")
+
+
+def _check_ray() -> None:
+    # Ray Data needs both, which Ray alone does not bring.
+    if any(importlib.util.find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
+        raise BadParameters(f"--on ray needs Ray: {pip_install('cluster')}")
 
 
 class _Bar:
@@ -235,7 +263,9 @@ class _Bar:
             )
             return
         seconds = max(now - self._started, 1e-9)
-        status = f"{(progress.words - self._words_before) / seconds:,.0f} words/s"
+        status = ""
+        if progress.words > self._words_before:
+            status = f"{(progress.words - self._words_before) / seconds:,.0f} words/s"
         if progress.errors:
             status += f", {progress.errors:,} errors"
         self._display.update(self._task, completed=progress.rows, status=status)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from slimseq.evaluation.bulk import parquet
-from slimseq.evaluation.bulk.lines import STANDARD, Line, count_lines, read_lines
+from slimseq.evaluation.bulk.lines import FIRST, STANDARD, Line, Position, count_lines, read_lines
 from slimseq.evaluation.dataset_files import SOURCE_FIELDS, DatasetUnavailable
 
 Form = Literal["jsonl", "txt", "tsv", "parquet"]
@@ -35,6 +35,7 @@ class DataRow:
         fields: values by name.
         problem: why fields are missing. None if the row could be read.
         size: characters of the line, or of the strings of a Parquet row.
+        offset: bytes of the file before the line, without compression. 0 for a Parquet row.
     """
 
     file: str
@@ -42,6 +43,11 @@ class DataRow:
     fields: dict[str, Any]
     problem: str | None = None
     size: int = 0
+    offset: int = 0
+
+    @property
+    def position(self) -> Position:
+        return Position(self.line, self.offset)
 
 
 class DataFile:
@@ -67,20 +73,23 @@ class DataFile:
             if self.is_standard:
                 raise DatasetUnavailable("standard input cannot be a Parquet file; give its name")
 
-    def rows(self) -> Iterator[DataRow]:
+    def rows(self, start: Position = FIRST) -> Iterator[DataRow]:
         """Yields the rows. Standard input can be read once.
+
+        Args:
+            start: position of the first row that is read, as a row has it.
 
         Raises:
             DatasetUnavailable: the file is not there, or cannot be read.
         """
         if self.form == "parquet":
-            for number, fields in enumerate(parquet.read_rows(self.path), 1):
+            for number, fields in enumerate(parquet.read_rows(self.path, start.number - 1), start.number):
                 size = sum(len(value) for value in fields.values() if isinstance(value, str | bytes))
                 yield DataRow(self.name, number, fields, size=size)
         elif self.form == "tsv":
-            yield from self._tab_separated(read_lines(self.path))
+            yield from self._tab_separated(start)
         else:
-            for line in read_lines(self.path):
+            for line in read_lines(self.path, start):
                 if not self._is_blank(line):
                     yield self._row(line)
 
@@ -101,25 +110,30 @@ class DataFile:
             fields = {TEXT: line.text}
         elif problem is None:
             fields, problem = _json_object(line.text)
-        return DataRow(self.name, line.number, fields, problem, len(line.text))
+        return DataRow(self.name, line.position.number, fields, problem, len(line.text), line.position.offset)
 
-    def _tab_separated(self, lines: Iterator[Line]) -> Iterator[DataRow]:
+    def _tab_separated(self, start: Position) -> Iterator[DataRow]:
         """Yields one row for each line. A first line with the name of a known field names the columns."""
+        lines = read_lines(self.path)
         first = next(lines, None)
         if first is None:
             return
         columns = first.text.split("\t")
-        if self._known_fields.isdisjoint(columns):
+        has_names = not self._known_fields.isdisjoint(columns)
+        if start != FIRST:
+            lines = read_lines(self.path, start)
+        elif not has_names:
+            lines = chain([first], lines)
+        if not has_names:
             others = [f"column{place}" for place in range(len(PAIR_COLUMNS) + 1, len(columns) + 1)]
             columns = [*PAIR_COLUMNS, *others][: len(columns)]
-            lines = chain([first], lines)
         for line in lines:
             cells = line.text.split("\t")
             problem = line.problem
             if len(cells) > len(columns):
                 problem = f"the line has {len(cells)} columns, and the first line {len(columns)}"
             fields = dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=False))
-            yield DataRow(self.name, line.number, fields, problem, len(line.text))
+            yield DataRow(self.name, line.position.number, fields, problem, len(line.text), line.position.offset)
 
 
 def _json_object(text: str) -> tuple[dict[str, Any], str | None]:

@@ -154,9 +154,18 @@ def check_space(job: FileJob, size: int) -> None:
     partial = beside(job.out, PARTIAL)
     # What an earlier run of the job has written is there already.
     written = partial.stat().st_size if partial.exists() else 0
-    free = shutil.disk_usage(job.out.parent).free
+    check_disk(job.out, needed, written)
+
+
+def check_disk(out: Path, needed: int, written: int) -> None:
+    """Checks that the disk of an output has space for its bytes, of which some may be written already.
+
+    Raises:
+        CannotWrite: the disk has less space.
+    """
+    free = shutil.disk_usage(out.parent).free
     if free + written < needed:
         raise CannotWrite(
-            job.out,
+            out,
             f"the disk has {free / 1e6:,.1f} MB free, and the rows take {(needed - written) / 1e6:,.1f} MB at least",
         )

@@ -94,7 +94,7 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     files = [DataFile(path, job.data_form, job.field) for path in job.data]
     check_targets(job)
     states = job.data_states()
-    data = _open_data(files, job.field)
+    data = open_data(files, job.field)
     form = _out_form(job, files, data.firsts)
     total = _count(job, files, form)
     workers = engine.workers or _default_workers(engine, manifest, total)
@@ -117,7 +117,7 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
         on_progress(output.progress, total, done)
         remaining = split_windows(islice(data.rows, done, None), data.field)
         for window, generated in engines.run(remaining):
-            outputs = _with_problems(window, generated, data.field, form)
+            outputs = with_problems(window, generated, data.field, form)
             errors = _error_lines(window, outputs, output.progress.rows)
             progress = _counted(output.progress, window, outputs, data.field)
             output.add(form.window(window, outputs), errors, progress)
@@ -149,7 +149,7 @@ def _check_still_free(job: FileJob, *, is_begun: bool) -> None:
         check_free(job, path, may_replace=job.may_replace or is_own)
 
 
-def _open_data(files: Sequence[DataFile], field: str | None) -> OpenData:
+def open_data(files: Sequence[DataFile], field: str | None) -> OpenData:
     """Opens all files, after a look at the first row of each."""
     if len(files) > 1 and any(each.is_standard for each in files):
         raise DatasetUnavailable("standard input cannot be read together with other files")
@@ -225,7 +225,7 @@ def _open_output(job: FileJob, form: RowFile, key: str) -> AbstractContextManage
     return file_output(job.out, job.errors_path, form, key, is_anew=job.is_anew, is_resumable=job.is_resumable)
 
 
-def _with_problems(
+def with_problems(
     rows: Sequence[DataRow], outputs: Sequence[GeneratedRow], field: str, form: RowFile
 ) -> list[GeneratedRow]:
     """Returns the outputs of rows. A row that could not be read, or cannot be written, has the reason as its error."""

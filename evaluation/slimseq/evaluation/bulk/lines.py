@@ -22,31 +22,56 @@ CHUNK_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+class Position(NamedTuple):
+    """A line of a file.
+
+    Args:
+        number: of the line, from 1 on.
+        offset: bytes before the line, without compression.
+    """
+
+    number: int = 1
+    offset: int = 0
+
+
+FIRST = Position()
+
+
 class Line(NamedTuple):
     """A line without its end. `problem` says why it has no text."""
 
-    number: int
+    position: Position
     text: str
     problem: str | None = None
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, start: Position = FIRST) -> Iterator[Line]:
     """Yields the lines. A line that is no UTF-8 text, or too long, has a problem in place of its text.
+
+    Args:
+        path: of the file.
+        start: the first line that is read. A gzipped file is decompressed from its beginning all the same.
 
     Raises:
         DatasetUnavailable: the file is not there, or cannot be read.
     """
     with _reading(path) as file:
-        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES), b""), 1):
+        if start.offset:
+            file.seek(start.offset)
+        number, offset = start
+        for line in iter(partial(file.readline, MAX_LINE_BYTES), b""):
+            position = Position(number, offset)
+            number += 1
+            offset += len(line)
             if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                _skip_line(file)
-                yield Line(number, "", f"the line has more than {MAX_LINE_BYTES:,} bytes")
+                offset += _skip_line(file)
+                yield Line(position, "", f"the line has more than {MAX_LINE_BYTES:,} bytes")
                 continue
-            own = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            own = line.removeprefix(BYTE_ORDER_MARK) if position.number == 1 else line
             try:
-                yield Line(number, own.rstrip(b"\r\n").decode())
+                yield Line(position, own.rstrip(b"\r\n").decode())
             except UnicodeDecodeError:
-                yield Line(number, "", "the line is not UTF-8 text")
+                yield Line(position, "", "the line is not UTF-8 text")
 
 
 def count_lines(path: Path) -> tuple[int, int]:
@@ -60,12 +85,14 @@ def count_lines(path: Path) -> tuple[int, int]:
     return lines + (last != b"\n"), size
 
 
-def _skip_line(file: IO[bytes]) -> None:
-    """Reads to the end of a line, without keeping it."""
+def _skip_line(file: IO[bytes]) -> int:
+    """Reads to the end of a line, without keeping it. Returns the number of bytes."""
+    skipped = 0
     while True:
         part = file.readline(MAX_LINE_BYTES)
+        skipped += len(part)
         if not part or part.endswith(b"\n"):
-            return
+            return skipped
 
 
 @contextmanager

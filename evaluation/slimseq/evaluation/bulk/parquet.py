@@ -26,15 +26,19 @@ def check_installed() -> None:
         raise DatasetUnavailable(f"a .parquet file needs pyarrow, which is not installed: {pip_install('compress')}")
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a file.
+def read_rows(path: Path, skipped: int = 0) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a file behind the first ones, whose number is `skipped`.
 
     Raises:
         DatasetUnavailable: the file cannot be read, or has a string that is no UTF-8 text.
     """
     with _opened(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
-            yield from batch.to_pylist()
+        groups = list(range(file.metadata.num_row_groups))
+        while groups and skipped >= file.metadata.row_group(groups[0]).num_rows:
+            skipped -= file.metadata.row_group(groups.pop(0)).num_rows
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, use_threads=False):
+            yield from batch.slice(skipped).to_pylist()
+            skipped = max(skipped - batch.num_rows, 0)
 
 
 def count_rows(path: Path) -> tuple[int, int]:

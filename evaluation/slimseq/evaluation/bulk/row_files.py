@@ -29,12 +29,14 @@ class RowFile:
         is_compressed: whether the file is gzipped. Each window is a member of its own, so that a file can be continued.
         columns: names of the columns of a .tsv file that come from the data.
         schema: pyarrow's schema of a Parquet file.
+        taken: fields that a row of a .jsonl or .parquet file has beside those of the data.
     """
 
     form: Form
     is_compressed: bool = False
     columns: tuple[str, ...] = ()
     schema: Any = None
+    taken: frozenset[str] = OUTPUT_FIELDS
 
     @property
     def has_fields(self) -> bool:
@@ -45,7 +47,7 @@ class RowFile:
         """Returns why a row cannot be written, None if it can. Rows of other forms have the columns of the first."""
         if self.form != "jsonl":
             return None
-        taken = sorted(OUTPUT_FIELDS.intersection(row.fields))
+        taken = sorted(self.taken.intersection(row.fields))
         return f"the row has a field {taken[0]!r}, which the outputs have too" if taken else None
 
     def head(self) -> bytes:
@@ -80,7 +82,13 @@ class RowFile:
         return "\t".join(map(_on_one_line, cells))
 
 
-def row_file(form: Form, is_compressed: bool, files: Sequence[DataFile], firsts: Sequence[DataRow]) -> RowFile:
+def row_file(
+    form: Form,
+    is_compressed: bool,
+    files: Sequence[DataFile],
+    firsts: Sequence[DataRow],
+    taken: frozenset[str] = OUTPUT_FIELDS,
+) -> RowFile:
     """Returns how the rows of data files are written, given the first row of each.
 
     Raises:
@@ -88,9 +96,9 @@ def row_file(form: Form, is_compressed: bool, files: Sequence[DataFile], firsts:
     """
     if form == "txt":
         return RowFile(form, is_compressed)
-    _check_names(frozenset(TSV_COLUMNS) if form == "tsv" else OUTPUT_FIELDS, firsts)
+    _check_names(frozenset(TSV_COLUMNS) if form == "tsv" else taken, firsts)
     if form == "jsonl":
-        return RowFile(form, is_compressed)
+        return RowFile(form, is_compressed, taken=taken)
     forms = {each.form for each in files}
     if form == "tsv":
         if not forms <= {"txt", "tsv"}:
@@ -99,7 +107,7 @@ def row_file(form: Form, is_compressed: bool, files: Sequence[DataFile], firsts:
     parquet.check_installed()
     if "jsonl" in forms:
         raise DatasetUnavailable("the types of .jsonl fields are not known; write a .jsonl file, or give .parquet data")
-    return RowFile(form, schema=parquet.with_outputs(_same_schema(files, firsts)))
+    return RowFile(form, schema=parquet.with_outputs(_same_schema(files, firsts)), taken=taken)
 
 
 def _check_names(taken: frozenset[str], firsts: Sequence[DataRow]) -> None:

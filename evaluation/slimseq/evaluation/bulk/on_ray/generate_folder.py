@@ -1,0 +1,321 @@
+"""`slimseq generate --on ray`: data files in, a folder of rows with outputs out, with the engines of a cluster.
+
+A job is one Dataset of Ray Data: read, generate, write, with checkpoints. The same command goes on after any
+interruption. At its end the command reads all parts once: it counts, lists errors, and makes sure that each row is
+there once.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Before Ray is imported. It would send statistics of its usage to its makers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.checkpoint import CheckpointConfig
+
+from slimseq.evaluation.bulk.data_files import DataFile, Form
+from slimseq.evaluation.bulk.file_job import FileJob, FileState, Occupied, check_disk
+from slimseq.evaluation.bulk.generate_file import WORKER_BYTES, EngineChoice, OnProgress, Summary, open_data
+from slimseq.evaluation.bulk.journal import Progress
+from slimseq.evaluation.bulk.lines import STANDARD
+from slimseq.evaluation.bulk.on_ray.job_folder import INDEX, JobFolder, exists, write_lines
+from slimseq.evaluation.bulk.on_ray.parts import CheckpointIds, Part, plan_parts
+from slimseq.evaluation.bulk.on_ray.pipeline import ID, Engine, PartFiles, RowSource
+from slimseq.evaluation.bulk.row_files import OUTPUT_FIELDS, RowFile, row_file
+from slimseq.evaluation.bulk.row_settings import RowIds
+from slimseq.evaluation.bulk.workers import EngineSetup, WorkerFailed, Workers
+from slimseq.evaluation.dataset_files import DatasetUnavailable
+from slimseq.inference.generator import runtimes_for
+from slimseq.models_store.errors import CannotWrite
+
+# CPUs that Ray reserves for a thread of an engine. The other half of the cluster is for reading and writing, which take
+# little, and for the engines of nodes that die: with all CPUs reserved, their rows would wait for a new node. Ray fills
+# a node up to one half before it takes the next one.
+ENGINE_CPUS = 0.5
+TASK_CPUS = 0.25
+# Time between two looks at the parts that are whole, in seconds.
+PROGRESS_SECONDS = 2.0
+# How the last line of a traceback begins.
+MODULE_PATH = re.compile(r"^\w+(\.\w+)+: ")
+
+
+@dataclass(frozen=True)
+class FolderJob:
+    """What a job on Ray reads and writes.
+
+    Args:
+        data: files, read one after the other. Each node has them under the same path.
+        out: folder of the parts, or its address.
+        errors: file of the rows that could not be done. None: `out` with `.errors.jsonl`.
+        field: name of the field with the text. None: the first known one that the first row has.
+        data_form: form of the data. None: the endings of the names say it.
+        out_form: form of the parts: jsonl or parquet.
+        parts: number of parts. Few rows make fewer, and very long rows more. None: as many as the rows ask for.
+        may_replace: whether the files of the folder are replaced.
+        is_anew: whether what an unfinished job left is discarded.
+    """
+
+    data: tuple[Path, ...]
+    out: str
+    errors: str | None = None
+    field: str | None = None
+    data_form: Form | None = None
+    out_form: Form | None = None
+    parts: int | None = None
+    may_replace: bool = False
+    is_anew: bool = False
+
+
+def generate_folder(
+    job: FolderJob, engine: EngineChoice, on_progress: OnProgress, make_setup: Callable[..., EngineSetup] = EngineSetup
+) -> Summary:
+    """Runs a job, or goes on with it.
+
+    Args:
+        job: what is read and written.
+        engine: the artifact, which each node has in a store under the same path. Of its `workers`, 0 means one for each
+            core of the cluster.
+        on_progress: gets the number of rows whose part is whole.
+        make_setup: makes what opens the artifact in an actor. Gets the fields of `EngineSetup` in order.
+
+    Raises:
+        DatasetUnavailable: a file cannot be read, has no such field, or changes while it is read.
+        Occupied: the folder has files, and `may_replace` is not set.
+        CannotWrite: the folder cannot be written.
+        CannotContinue: another job left the folder unfinished.
+        WorkerFailed: Ray cannot be reached, or the artifact cannot be opened on a node.
+    """
+    manifest = engine.store.manifest(engine.task, engine.variant)
+    runtime = runtimes_for(engine.store, manifest, engine.runtime)[0].name
+    row_ids = RowIds(manifest, engine.settings)
+    ids = CheckpointIds(row_ids.key)
+    if job.out == str(STANDARD):
+        raise CannotWrite(STANDARD, "--on ray writes a folder, and not standard output")
+    files = [DataFile(path if path == STANDARD else path.absolute(), job.data_form, job.field) for path in job.data]
+    folder = JobFolder(job.out)
+    errors_file = job.errors or folder.address + ".errors.jsonl"
+    _check_no_data_is_written(folder, errors_file, files)
+    states = FileJob(job.data, Path(job.out)).data_states()
+    data = open_data(files, job.field)
+    form = _part_form(job, data.firsts, files)
+    key = _key(job, row_ids, runtime, data.field, states)
+    setup = make_setup(
+        engine.store.root.resolve(),
+        engine.task,
+        engine.variant,
+        engine.settings,
+        runtime,
+        engine.threads,
+        manifest.digest,
+    )
+    with folder.locked():
+        goes_on = folder.check_free(key, may_replace=job.may_replace, is_anew=job.is_anew)
+        if exists(errors_file) and not (job.may_replace or goes_on):
+            raise Occupied(f"{errors_file} exists; --force replaces it")
+        parts = plan_parts(files, data.field, ids, job.parts)
+        total = sum(part.rows for part in parts)
+        if folder.is_local:
+            check_disk(Path(folder.path), sum(part.size for part in parts), folder.written_bytes() if goes_on else 0)
+        # One engine, in a process on this machine: what is wrong with the settings is said before work starts.
+        with Workers[Any](setup, 1):
+            pass
+        _connect()
+        workers = engine.workers or _default_workers(engine.threads)
+        if not goes_on:
+            folder.begin(key)
+        done = folder.committed_rows()
+        on_progress(Progress(rows=done), total, done)
+        with _reported(folder, total, done, on_progress):
+            sizes = manifest.size.bytes_by_format
+            memory = WORKER_BYTES + max(sizes.values(), default=0)
+            source = RowSource(files, parts, data.field, ids)
+            _run(folder, source, len(parts), setup, data.field, form, workers, memory)
+        if FileJob(job.data, Path(job.out)).data_states() != states:
+            raise DatasetUnavailable("a data file changed while it was read; --anew begins anew")
+        found, reasons = _read_back(folder, form, data.field, total)
+        write_lines(errors_file, list(_error_lines(reasons, parts, files)))
+        folder.finish()
+    return Summary(
+        out=folder.address,
+        errors_file=errors_file if reasons else None,
+        rows=found.rows,
+        resumed_at=done,
+        errors=found.errors,
+        warned=found.warned,
+        words=found.words,
+        output_tokens=found.output_tokens,
+        digest=manifest.digest,
+        runtime=runtime,
+        workers=workers,
+    )
+
+
+def _check_no_data_is_written(folder: JobFolder, errors_file: str, files: Sequence[DataFile]) -> None:
+    for file in files:
+        if file.is_standard:
+            raise DatasetUnavailable("--on ray reads files that all nodes have, and not standard input")
+        if folder.is_local and file.path.resolve().is_relative_to(Path(folder.path).resolve()):
+            raise Occupied(f"{folder.address} has data; the output needs another folder")
+        if file.path.resolve() == Path(errors_file).resolve():
+            raise Occupied(f"{errors_file} is data; the errors need another name")
+
+
+def _part_form(job: FolderJob, firsts: Sequence[Any], files: Sequence[DataFile]) -> RowFile:
+    form = job.out_form or "jsonl"
+    if form not in ("jsonl", "parquet"):
+        raise DatasetUnavailable(f"--on ray writes jsonl or parquet, whose rows have an {INDEX}, and not {form}")
+    found = row_file(form, False, files, firsts, OUTPUT_FIELDS | {INDEX})
+    if form == "jsonl":
+        return found
+    return replace(found, schema=pa.schema([pa.field(INDEX, pa.int64()), *found.schema]))
+
+
+def _key(job: FolderJob, ids: RowIds, runtime: str, field: str, states: Sequence[FileState]) -> str:
+    """Returns a hash of all that decides the rows of the output. The number of parts may change."""
+    described = [
+        ids.key,
+        runtime,
+        field,
+        job.data_form,
+        job.out_form,
+        [str(path) for path in job.data],
+        states,
+        version("slimseq"),
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _connect() -> None:
+    """Connects to the cluster that RAY_ADDRESS names or that runs on this machine, or starts one on this machine."""
+    if not ray.is_initialized():
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        # Ray raises errors of no type of its own, for example if a process takes long to start.
+        except Exception as error:
+            raise WorkerFailed(f"Ray cannot be reached: {_reason(error)}") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _default_workers(threads: int) -> int:
+    """Returns as many engines as the cores of all nodes have work for."""
+    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return max(sum(each // threads for each in cores), 1)
+
+
+def _run(
+    folder: JobFolder,
+    source: RowSource,
+    blocks: int,
+    setup: EngineSetup,
+    field: str,
+    form: RowFile,
+    workers: int,
+    memory: int,
+) -> None:
+    """Runs what is left of a job, on Ray Data.
+
+    Raises:
+        WorkerFailed: an error ended it.
+    """
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.checkpoint_config = CheckpointConfig(
+        ID, folder.ids, override_filesystem=folder.filesystem, delete_checkpoint_on_success=False
+    )
+    with DataContext.current(context):
+        dataset = ray.data.read_datasource(source, override_num_blocks=blocks, num_cpus=TASK_CPUS)
+        dataset = dataset.map_batches(
+            Engine,
+            fn_constructor_args=(setup, field, form),
+            compute=ActorPoolStrategy(size=workers),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=ENGINE_CPUS * setup.threads,
+            memory=memory,
+            udf_modifying_row_count=False,
+            scheduling_strategy="DEFAULT",
+        )
+        try:
+            dataset.write_datasink(PartFiles(folder, form), ray_remote_args={"num_cpus": TASK_CPUS})
+        except Exception as error:
+            raise WorkerFailed(f"the job on Ray has ended: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the last line of an error of Ray, which has the traceback of another process before it."""
+    lines = str(error).strip().splitlines()
+    return MODULE_PATH.sub("", lines[-1]) if lines else type(error).__name__
+
+
+@contextmanager
+def _reported(folder: JobFolder, total: int, done: int, on_progress: OnProgress) -> Iterator[None]:
+    """Reports the rows whose part is whole while the block runs."""
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            # A part may be renamed meanwhile.
+            with suppress(OSError, pa.ArrowException):
+                on_progress(Progress(rows=folder.committed_rows()), total, done)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _read_back(folder: JobFolder, form: RowFile, field: str, total: int) -> tuple[Progress, dict[int, str]]:
+    """Returns the counts of all parts, and the reasons of errors by the index of their row.
+
+    Raises:
+        WorkerFailed: a row is missing, or is there twice.
+    """
+    folder.delete_uncommitted()
+    counts = bytearray(total)
+    reasons: dict[int, str] = {}
+    warned = words = output_tokens = 0
+    for row in folder.read_rows(form.form):
+        index = row[INDEX]
+        if counts[index]:
+            raise WorkerFailed(f"{folder.address} has the row with the {INDEX} {index} twice; --anew begins anew")
+        counts[index] = 1
+        if row.get("error") is not None:
+            reasons[index] = row["error"]
+            continue
+        warned += bool(row.get("warnings"))
+        words += len(row[field].split())
+        output_tokens += row.get("output_tokens") or 0
+    rows = sum(counts)
+    if rows < total:
+        raise WorkerFailed(f"{folder.address} lacks {total - rows:,} of {total:,} rows; the same command goes on")
+    found = Progress(rows=rows, errors=len(reasons), warned=warned, words=words, output_tokens=output_tokens)
+    return found, reasons
+
+
+def _error_lines(reasons: dict[int, str], parts: Sequence[Part], files: Sequence[DataFile]) -> Iterator[str]:
+    """Yields a line for each row that could not be done. Its number begins with 1, as on one machine."""
+    for part in parts:
+        indexes = range(part.index, part.index + part.rows)
+        if reasons.keys().isdisjoint(indexes):
+            continue
+        for index, row in zip(indexes, part.read(files), strict=True):
+            if index in reasons:
+                described = {"row": index + 1, "file": row.file, "line": row.line, "reason": reasons[index]}
+                yield json.dumps(described)
