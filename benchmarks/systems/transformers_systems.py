@@ -61,12 +61,12 @@ def openvino(place: Place, layout: Layout) -> Generate:
     if not folder.exists():
         int8 = OVWeightQuantizationConfig(bits=8)
         exported = OVModelForSeq2SeqLM.from_pretrained(
-            place.original, export=True, quantization_config=int8, compile=False, local_files_only=True
+            str(place.original), export=True, quantization_config=int8, compile=False, local_files_only=True
         )
         with making(folder) as new:
             exported.save_pretrained(new)
     settings = {**OPENVINO_SETTINGS, "INFERENCE_NUM_THREADS": str(layout.threads)}
-    model = OVModelForSeq2SeqLM.from_pretrained(folder, ov_config=settings, local_files_only=True)
+    model = OVModelForSeq2SeqLM.from_pretrained(str(folder), export=False, ov_config=settings, local_files_only=True)
     return _with_generate(model, place, layout)
 
 
