@@ -126,7 +126,7 @@ def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: 
     for system in given.systems:
         layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
         with leaving_out(found, f"{model.name}: {system}"):
-            with Child(folder / "make.log") as maker:
+            with Child(folder / f"{system}-make.log", given.threads) as maker:
                 maker.call(open_system, system, model.place, layouts[0])
             for layout in layouts:
                 child = stack.enter_context(Child(folder / f"{system}-{layout_words(layout)}.log", layout.threads))
