@@ -14,6 +14,9 @@ DEV_STAMP := $(VENV)/.installed-dev
 # The environment of the `optimum` extra, which holds transformers below 4.58.
 VENV4 := .venv-transformers4
 STAMP4 := $(VENV4)/.installed
+# The environment of the `openvino` extra: a peer of the benchmarks.
+VENV_OPENVINO := .venv-openvino
+STAMP_OPENVINO := $(VENV_OPENVINO)/.installed
 # The environment of the `cluster` extra: Ray.
 VENV_CLUSTER := .venv-cluster
 STAMP_CLUSTER := $(VENV_CLUSTER)/.installed
@@ -31,7 +34,7 @@ LOCKS := deploy/requirements
 ALONE_TESTS := tests/chaos tests/service tests/inference/text/test_held_interpreter.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test chaos audit docs reference vendor screenshots lock test-transformers4 test-cluster lint format clean
+.PHONY: help setup setup-openvino run prepare check test chaos audit docs reference vendor screenshots lock test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +59,9 @@ $(BIN)/python:
 $(VENV4)/bin/python:
 	$(call make_venv,$(VENV4))
 
+$(VENV_OPENVINO)/bin/python:
+	$(call make_venv,$(VENV_OPENVINO))
+
 $(VENV_CLUSTER)/bin/python:
 	$(call make_venv,$(VENV_CLUSTER))
 
@@ -72,12 +78,18 @@ $(STAMP4): pyproject.toml | $(VENV4)/bin/python
 	$(VENV4)/bin/python $(INSTALL) '.[compress,optimum,dev]'
 	@touch $@
 
+$(STAMP_OPENVINO): pyproject.toml | $(VENV_OPENVINO)/bin/python
+	$(VENV_OPENVINO)/bin/python $(INSTALL) '.[compress,openvino,dev]'
+	@touch $@
+
 $(STAMP_CLUSTER): pyproject.toml | $(VENV_CLUSTER)/bin/python
 	$(VENV_CLUSTER)/bin/python $(INSTALL) '.[cluster,dev]'
 	@touch $@
 
 setup: $(DEV_STAMP) ## Install everything for development into .venv, and the pre-commit hook.
 	$(BIN)/pre-commit install
+
+setup-openvino: $(STAMP_OPENVINO) ## Install OpenVINO, a peer of the benchmarks, into .venv-openvino.
 
 prepare: $(SERVE_STAMP) ## Build what derives from the embedded models: ONNX and int8.
 	$(BIN)/slimseq prepare --store $(EMBEDDED)

@@ -9,9 +9,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,19 @@ def record(**measured: Any) -> Record:
     return {
         "host": host_name(),
         "cpu_flags": cpu_flags(),
-        "versions": library_versions() | {name: version(name) for name in ("fastapi", "uvicorn")},
+        "versions": library_versions() | peer_versions(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **measured,
     }
+
+
+def peer_versions() -> dict[str, str]:
+    """Returns the versions of the installed libraries that only benchmarks measure."""
+    versions = {}
+    for name in ("fastapi", "uvicorn", "openvino", "optimum-intel"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:

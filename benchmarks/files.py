@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.command import Record, make_parser, measured_on, record, run, say, search_name, table
-from benchmarks.systems.peer_systems import SYSTEMS, Place
+from benchmarks.systems.peer_systems import SYSTEMS
+from benchmarks.systems.place import Place
 from slimseq.evaluation.bulk.file_job import FileJob
 from slimseq.evaluation.bulk.generate_file import EngineChoice, generate_file
 from slimseq.evaluation.bulk.journal import Progress

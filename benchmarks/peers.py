@@ -1,7 +1,10 @@
-"""`python -m benchmarks.peers`: our runtimes beside transformers, optimum's ONNX Runtime and plain CTranslate2.
+"""`python -m benchmarks.peers`: our runtimes beside CTranslate2, OpenVINO, optimum's ONNX Runtime and transformers.
 
-All systems generate with the weights of a variant, from the bundled texts, outputs of the same length. Each is open in
-a process of its own, with its own peak of memory. They take turns within every repeat, one at a time.
+All systems generate with the weights of a variant, from the bundled texts. With `--shapes` they generate with random
+weights in the published configuration of a model that people use, from inputs of the length that it is used with. All
+outputs have the same, forced length. Each system is open in a process of its own, with its own peak of memory. The
+systems take turns within every repeat, one at a time. What is not installed is left out: OpenVINO is in
+`.venv-openvino` (`make setup-openvino`), and optimum in `.venv-transformers4` (`make test-transformers4`).
 """
 
 import argparse
@@ -9,16 +12,12 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import cycle, islice, product
+from itertools import product
 from pathlib import Path
-from statistics import median
 
 from benchmarks.command import (
-    MILLISECONDS,
-    BenchmarkFailed,
     Record,
     leaving_out,
     make_parser,
@@ -29,19 +28,17 @@ from benchmarks.command import (
     search_name,
     table,
 )
+from benchmarks.shapes import SHAPES
 from benchmarks.systems.child import Child
-from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
+from benchmarks.systems.contender import Contender, Model, copy_model, layout_words, rows_of, shape_model
+from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, open_system
+from benchmarks.systems.transformers_systems import OPENVINO_SETTINGS
 from benchmarks.translators import FIREFOX, measure_translators, translator_lines
-from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.evaluation.datasets import BUNDLED_PORTUGUESE
 from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores
-from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.generation import GenerationDefaults
-from slimseq.models_store.manifest import DERIVED_FORMATS, Task
-from slimseq.models_store.store import Store
+from slimseq.models_store.manifest import Task
 
-# Output tokens of the untimed generation before each setting.
-WARMUP_TOKENS = 4
 # Pause after a system with several threads: OpenMP's threads spin for up to 0.2 seconds after their work, on cores that
 # the next system needs.
 REST_SECONDS = 0.3
@@ -50,86 +47,29 @@ ENGINE = "slimseq-onnxruntime-int8"
 # Systems that can use the cores in several ways (`Layout`): all for one batch, or each for a part of the batch.
 WITH_LAYOUTS = (OURS, "ctranslate2-")
 # The table of ratios compares us with these systems, which have int8 weights like ours.
-COMPARED = ("optimum-int8", "ctranslate2-int8", "ctranslate2-iterable-int8")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model and what it is measured with.
-
-    `rows` are the inputs as token ids. All systems follow `generation`, apart from the number of beams. Every output
-    has `new_tokens` tokens.
-    """
-
-    name: str
-    place: Place
-    rows: list[list[int]]
-    generation: GenerationDefaults
-    new_tokens: int
-
-    def batch(self, size: int, turn: int) -> list[list[int]]:
-        """Returns the rows of a turn: each turn takes the next ones, and begins again after the last."""
-        start = turn * size % len(self.rows)
-        return list(islice(cycle(self.rows), start, start + size))
-
-
-@dataclass
-class Contender:
-    """An open system with one layout, and its measurements for the current number of beams and batch size."""
-
-    system: str
-    layout: Layout
-    child: Child
-    model: Model
-    seconds: list[float] = field(default_factory=list)
-    first_seconds: list[float] = field(default_factory=list)
-    peak_bytes: int = 0
-
-    def warm_up(self, batch: int, beams: int) -> None:
-        """Forgets the measurements, and generates a few tokens untimed with the next batch size and number of beams."""
-        self.seconds = []
-        self.first_seconds = []
-        self._generate(self.model.batch(batch, 0), beams, WARMUP_TOKENS, is_first=True)
-
-    def take_turn(self, batch: int, beams: int, turn: int) -> None:
-        """Measures the time of a whole batch, and of its first tokens."""
-        rows = self.model.batch(batch, turn)
-        self.seconds.append(self._generate(rows, beams, self.model.new_tokens))
-        self.first_seconds.append(self._generate(rows, beams, 1))
-
-    def tokens_per_second(self, batch: int) -> float:
-        return batch * self.model.new_tokens / median(self.seconds)
-
-    def _generate(self, rows: list[list[int]], beams: int, tokens: int, is_first: bool = False) -> float:
-        options = self.model.generation.options(num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens)
-        seconds, written, self.peak_bytes = self.child.call(generate, rows, options, is_first)
-        # Our CTranslate2 runtime may write two tokens instead of one, see `peer_systems`.
-        if tokens > 1 and written != len(rows) * tokens:
-            raise BenchmarkFailed(f"wrote {written} tokens instead of {len(rows)} x {tokens}")
-        return float(seconds)
-
-
-def copy_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
-    """Copies the weights of `TASK/VARIANT` to a new store in a folder. Systems make their own files of them."""
-    task_name, _, variant = name.partition("/")
-    task, store = Task(task_name), Store(given.store)
-    manifest = store.manifest(task, variant)
-    place = Place(folder, Store(folder / "store").folder(task, manifest.variant), task)
-    without_exports = shutil.ignore_patterns(*DERIVED_FORMATS)
-    shutil.copytree(store.folder(task, manifest.variant), place.original, ignore=without_exports)
-    generation, tokenizer = manifest.generation, Tokenizer(place.original)
-    examples = load_examples(task, BUNDLED).examples
-    inputs = [tokenizer.encode(generation.prefix + each.source, generation.max_input_tokens) for each in examples]
-    rows = [list(encoding.ids) for encoding in inputs]
-    return Model(name, place, rows, generation, min(given.new_tokens, generation.max_new_tokens))
+COMPARED = ("optimum-int8", "openvino-int8", "ctranslate2-int8", "ctranslate2-iterable-int8")
+# What is measured where the command does not say: variants with all systems, shapes with those that have int8 weights
+# and their own environment in common.
+VARIANTS = {"systems": list(SYSTEMS), "batches": [1, 8, 32], "repeats": 10}
+OF_SHAPES = {
+    "systems": [ENGINE, "ctranslate2-int8", "openvino-int8"],
+    "batches": [1, 4, 16],
+    "repeats": 5,
+}
+# Where models of shapes are made.
+SHAPES_FOLDER = Path(__file__).parents[1] / "build" / "shapes"
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     given.threads = given.threads or available_cores()
-    names = ("models", "data", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
+    if not given.models and not given.shapes:
+        given.models = [f"{task}/{ORIGINAL}" for task in Task]
+    for name, value in (OF_SHAPES if given.shapes else VARIANTS).items():
+        setattr(given, name, getattr(given, name) or value)
+    names = ("models", "shapes", "data", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
     found = record(settings={name: getattr(given, name) for name in names}, rows=[], left_out={})
-    # The settings with the least memory first, because systems keep memory that they no longer need.
-    settings = sorted(product(given.batches, given.beams), key=math.prod)
+    if "openvino-int8" in given.systems:
+        found["settings"]["openvino"] = OPENVINO_SETTINGS
     for name in given.models:
         if name == FIREFOX:
             with leaving_out(found, name):
@@ -137,18 +77,44 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
             continue
         folder = scratch / name.replace("/", "-")
         folder.mkdir()
-        with leaving_out(found, name), ExitStack() as stack:
-            contenders = open_systems(copy_model(name, folder, given), given, found, stack)
-            for batch, beams in settings:
-                take_turns(contenders, partial(Contender.warm_up, batch=batch, beams=beams), found)
-                for turn in range(given.repeats):
-                    # Each turn begins with another contender, so that none has the place after a slow one each time.
-                    first = turn % max(len(contenders), 1)
-                    order = contenders[first:] + contenders[:first]
-                    take_turns(order, partial(Contender.take_turn, batch=batch, beams=beams, turn=turn), found)
-                found["rows"] += rows_of(remaining(contenders, found), batch, beams)
-                say(f"{name}, batch {batch}, beams {beams}: measured")
+        with leaving_out(found, name):
+            measure_model(copy_model(name, folder, given), given, found)
+    for name in given.shapes:
+        with leaving_out(found, name), folder_of_shape(name, given) as folder:
+            measure_model(shape_model(name, folder, given), given, found)
     return found
+
+
+def measure_model(model: Model, given: argparse.Namespace, found: Record) -> None:
+    """Measures all systems with a model, in turns. Adds their rows to the record."""
+    # The settings with the least memory first, because systems keep memory that they no longer need.
+    settings = sorted(product(given.batches, given.beams), key=math.prod)
+    with ExitStack() as stack:
+        contenders = open_systems(model, given, found, stack)
+        for batch, beams in settings:
+            take_turns(contenders, partial(Contender.warm_up, batch=batch, beams=beams), found)
+            for turn in range(given.repeats):
+                # Each turn begins with another contender, so that none has the place after a slow one each time.
+                first = turn % max(len(contenders), 1)
+                order = contenders[first:] + contenders[:first]
+                # Tables show the time of the first token for the smallest batch only.
+                has_first_tokens = batch == min(given.batches)
+                work = partial(Contender.take_turn, batch=batch, beams=beams, turn=turn)
+                take_turns(order, partial(work, has_first_tokens=has_first_tokens), found)
+            found["rows"] += rows_of(remaining(contenders, found), batch, beams)
+            say(f"{model.name}, batch {batch}, beams {beams}: measured")
+
+
+@contextmanager
+def folder_of_shape(name: str, given: argparse.Namespace) -> Iterator[Path]:
+    """Yields the folder for a shape and the files that all systems make of it. Without `--keep` it is removed then."""
+    folder: Path = given.cache / name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder)
 
 
 def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
@@ -160,12 +126,12 @@ def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: 
     for system in given.systems:
         layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
         with leaving_out(found, f"{model.name}: {system}"):
-            with Child(folder / "make.log") as maker:
+            with Child(folder / f"{system}-make.log", given.threads) as maker:
                 maker.call(open_system, system, model.place, layouts[0])
             for layout in layouts:
-                child = stack.enter_context(Child(folder / f"{system}-{_words(layout)}.log", layout.threads))
-                child.call(open_system, system, model.place, layout)
-                opened.append(Contender(system, layout, child, model))
+                child = stack.enter_context(Child(folder / f"{system}-{layout_words(layout)}.log", layout.threads))
+                seconds = child.call(open_system, system, model.place, layout)
+                opened.append(Contender(system, layout, child, model, load_seconds=seconds))
     return opened
 
 
@@ -184,38 +150,12 @@ def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None
                 time.sleep(REST_SECONDS)
 
 
-def rows_of(contenders: Sequence[Contender], batch: int, beams: int) -> list[Record]:
-    """Returns a row for each system, with the figures of its fastest layout."""
-    rows = []
-    for system in dict.fromkeys(each.system for each in contenders):
-        own = [each for each in contenders if each.system == system]
-        best = max(own, key=lambda each: each.tokens_per_second(batch))
-        rows.append(
-            {
-                "model": best.model.name,
-                "batch": batch,
-                "beams": beams,
-                "system": system,
-                "layout": _words(best.layout),
-                "layouts": {_words(each.layout): each.tokens_per_second(batch) for each in own},
-                "tokens_per_second": best.tokens_per_second(batch),
-                "first_token_ms": median(best.first_seconds) * MILLISECONDS,
-                "peak_bytes": best.peak_bytes,
-            }
-        )
-    return rows
-
-
-def _words(layout: Layout) -> str:
-    return f"{layout.workers}x{layout.threads}"
-
-
 def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
     yield from translator_lines(found.get("translators", []), settings.get("data"))
     yield (
-        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. Median "
-        "output tokens a second of the faster layout of each system."
+        f"`python -m benchmarks.peers`, {settings['threads']} threads, outputs of forced lengths. Median output tokens "
+        "a second of the faster layout of each system."
     )
     yield from ("", measured_on(found), "")
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in found["rows"]):
@@ -225,9 +165,11 @@ def lines(found: Record) -> Iterator[str]:
                 cells.setdefault(row["system"], {})[row["batch"]] = row
         batches = sorted({batch for rows in cells.values() for batch in rows})
         head = [f"batch {batch}" for batch in batches]
-        yield from (f"### {model}, {search_name(beams)}", "")
+        one = next(row for row in found["rows"] if row["model"] == model)
+        lengths = f"{one['input_tokens']:.0f} tokens in, {one['new_tokens']} out"
+        yield from (f"### {model}, {search_name(beams)}, {lengths}", "")
         yield from table(
-            ("system", *head, "first token, ms", "peak MB"),
+            ("system", *head, "first token, ms", "peak MB", "load, s"),
             [_system(name, rows, batches) for name, rows in cells.items()],
         )
         yield ""
@@ -239,7 +181,14 @@ def lines(found: Record) -> Iterator[str]:
 
 def _system(name: str, rows: dict[int, Record], batches: Sequence[int]) -> list[str]:
     speeds = [f"{rows[batch]['tokens_per_second']:,.0f}" if batch in rows else "-" for batch in batches]
-    return [name, *speeds, f"{rows[min(rows)]['first_token_ms']:.1f}", f"{rows[max(rows)]['peak_bytes'] / 1e6:,.0f}"]
+    smallest, largest = rows[min(rows)], rows[max(rows)]
+    return [
+        name,
+        *speeds,
+        f"{smallest['first_token_ms']:.1f}" if "first_token_ms" in smallest else "-",
+        f"{largest['peak_bytes'] / 1e6:,.0f}",
+        f"{smallest['load_seconds']:.1f}",
+    ]
 
 
 def _ratio(other: str, cells: dict[str, dict[int, Record]], batch: int) -> str:
@@ -253,14 +202,19 @@ def _ratio(other: str, cells: dict[str, dict[int, Record]], batch: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("peers", __doc__)
-    models = [f"{task}/{ORIGINAL}" for task in Task]
-    parser.add_argument("--models", nargs="+", metavar="TASK/VARIANT", default=models, help=f"or {FIREFOX}")
-    parser.add_argument("--data", default=BUNDLED, metavar="FILE", help=f"pairs that {FIREFOX} translates")
-    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32], help="texts of a batch")
+    originals = " ".join(f"{task}/{ORIGINAL}" for task in Task)
+    parser.add_argument("--models", nargs="+", metavar="TASK/VARIANT", default=[], help=f"or {FIREFOX}; {originals}")
+    parser.add_argument(
+        "--shapes", nargs="+", choices=list(SHAPES), default=[], metavar="SHAPE", help=", ".join(SHAPES)
+    )
+    parser.add_argument("--cache", type=Path, default=SHAPES_FOLDER, help="where shapes are made, with all their files")
+    parser.add_argument("--keep", action="store_true", help="keep each shape for the next run, up to 10 GB of a shape")
+    parser.add_argument("--data", default=BUNDLED_PORTUGUESE, metavar="FILE", help=f"pairs that {FIREFOX} translates")
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), help="all; for shapes those with int8 weights")
+    parser.add_argument("--batches", nargs="+", type=int, help="texts of a batch: 1 8 32; for shapes 1 4 16")
     parser.add_argument("--beams", nargs="+", type=int, default=[1, 4], help="1 is greedy search")
-    parser.add_argument("--new-tokens", type=int, default=64, help="of every output")
-    parser.add_argument("--repeats", type=int, default=10, help="of each setting")
+    parser.add_argument("--new-tokens", type=int, default=0, help="of every output: 64, or what a shape is used with")
+    parser.add_argument("--repeats", type=int, default=0, help="of each setting: 10; for shapes 5")
     parser.add_argument("--threads", type=int, default=0, help="of each system; all cores by default")
     run(parser, arguments, measure, lines)
 

@@ -1,9 +1,10 @@
 """`python -m benchmarks.serving`: Slimseq's service under load, beside the servers that one would write instead.
 
 The servers are the service, a CTranslate2 server that batches waiting requests, and `plain`, twelve lines of FastAPI
-and CTranslate2. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`. All
-get the same short and long texts with the same options, and outputs have the same length. A load is a number of clients
-that wait for their answers, 1 to 64, or requests that arrive as a Poisson process.
+and CTranslate2. For Firefox's model from English to Portuguese, another server is `fxtranslate`. All get the same short
+and long texts with the same options. Outputs end by themselves, as those of users do; `--tokens` forces their lengths,
+which are then the same for all servers. A load is a number of clients that wait for their answers, 1 to 64, or requests
+that arrive as a Poisson process.
 
 Comparisons are made in turns: of the servers; of the service and its own runtime in process; of the service and a plain
 FastAPI POST, by the CPU time of the event loop's thread; and with `--mix` of short requests alone and beside long ones.
@@ -118,7 +119,9 @@ def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
     search, (short, long) = search_name(settings["options"]["num_beams"]), settings["tokens"]
     facts = "; sentences with numbers, dates and addresses" if settings.get("facts") else ""
-    lengths = f"answers of {short} and {long} tokens, the same for all servers" if short else "answers end themselves"
+    lengths = "answers end by themselves"
+    if short:
+        lengths = f"forced lengths: answers of {short} and {long} tokens, the same for all servers"
     yield from (f"## The service under load: {found['task']}/{found['variant']}, {search}", "")
     yield (
         f"`python -m benchmarks.serving`, {settings['seconds']:g} s a load, {settings['threads']} "
@@ -224,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=5, help="how often servers are compared")
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
-    parser.add_argument("--tokens", nargs=2, type=int, default=(16, 64), help="of short and long outputs; 0 0: any")
+    parser.add_argument("--tokens", nargs=2, type=int, default=(0, 0), help="forced lengths of short and long outputs")
     parser.add_argument("--beams", type=int, help="the variant's own by default")
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
     parser.add_argument("--facts", action="store_true", help="sentences with numbers, dates and addresses")

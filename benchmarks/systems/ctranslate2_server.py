@@ -16,7 +16,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from benchmarks.systems.peer_systems import ComputeType, Place, ctranslate2
+from benchmarks.systems.peer_systems import ComputeType, ctranslate2
+from benchmarks.systems.place import Place
 from slimseq.evaluation.fastest import Layout
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationOptions

@@ -17,26 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from benchmarks.systems.child import peak_bytes
+from benchmarks.systems.place import Generate, Place, Rows, making
+from benchmarks.systems.transformers_systems import openvino, optimum, transformers
 from slimseq.evaluation.fastest import Layout
-from slimseq.evaluation.host import cpu_flags
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.models_store.generation import GenerationOptions
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
     from ctranslate2 import Translator
 
-Rows = Sequence[Sequence[int]]
-# Generates for a batch. Returns the ids of each output, end tokens included, and padding where a system has it.
-Generate = Callable[[Rows, GenerationOptions], list[list[int]]]
 ComputeType = Literal["float32", "int8"]
 
 ORIGINAL, QUANTIZED = "original", "quantized"
-OPTIMUM_GRAPHS = ("encoder_model", "decoder_model", "decoder_with_past_model")
-# Flags of the CPU, the fastest first, and the name of optimum's quantization for it.
-OPTIMUM_KINDS = {"avx512_vnni": "avx512_vnni", "avx512f": "avx512", "avx2": "avx2", "asimd": "arm64"}
 # A search without early stopping ends when it has this many finished hypotheses for each beam, as in Slimseq's
 # CTranslate2 runtime.
 PATIENCE = 3.0
@@ -44,17 +38,6 @@ PATIENCE = 3.0
 ITERABLE_BATCH = 32
 # Writing 5 to this file resets the peak of memory on Linux (proc(5)).
 CLEAR_REFS = Path("/proc/self/clear_refs")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model is."""
-
-    # For the files that systems make of the model.
-    folder: Path
-    # With the safetensors: the folder of a variant in a store.
-    original: Path
-    task: Task
 
 
 def _our_onnxruntime(place: Place, layout: Layout) -> Generate:
@@ -89,9 +72,10 @@ def ctranslate2_files(compute_type: ComputeType, place: Place) -> Path:
     if not folder.exists():
         from slimseq.compression.export.ctranslate2_converter import export_ctranslate2
 
-        export_ctranslate2(place.original, folder / "ctranslate2", compute_type)
-        for path in place.original.glob("*config.json"):
-            shutil.copy(path, folder)
+        with making(folder) as new:
+            export_ctranslate2(place.original, new / "ctranslate2", compute_type)
+            for path in place.original.glob("*config.json"):
+                shutil.copy(path, new)
     return folder
 
 
@@ -176,90 +160,25 @@ def _ctranslate2_iterable(place: Place, layout: Layout) -> Generate:
     return generate
 
 
-def _optimum(place: Place, layout: Layout) -> Generate:
-    from onnxruntime import SessionOptions
-    from optimum.exporters.onnx import main_export
-    from optimum.onnxruntime import AutoQuantizationConfig, ORTModelForSeq2SeqLM, ORTQuantizer
-
-    folder, quantized = place.folder / "optimum", place.folder / "optimum-int8"
-    if not quantized.exists():
-        # Three graphs, as `ORTModelForSeq2SeqLM.from_pretrained(..., export=True)` makes them.
-        task = "text2text-generation-with-past"
-        main_export(str(place.original), folder, task=task, dtype="fp32", do_validation=False, no_post_process=True)
-        kind = next((OPTIMUM_KINDS[flag] for flag in OPTIMUM_KINDS if flag in cpu_flags()), "avx2")
-        for name in OPTIMUM_GRAPHS:
-            config = getattr(AutoQuantizationConfig, kind)(is_static=False, per_channel=False)
-            quantizer = ORTQuantizer.from_pretrained(folder, file_name=f"{name}.onnx")
-            quantizer.quantize(save_dir=quantized, quantization_config=config)
-    options = SessionOptions()
-    options.intra_op_num_threads = layout.threads
-    encoder, decoder, with_past = (f"{graph}_quantized.onnx" for graph in OPTIMUM_GRAPHS)
-    model = ORTModelForSeq2SeqLM.from_pretrained(
-        quantized,
-        encoder_file_name=encoder,
-        decoder_file_name=decoder,
-        decoder_with_past_file_name=with_past,
-        use_merged=False,
-        session_options=options,
-        local_files_only=True,
-    )
-    return _with_generate(model, place, layout)
-
-
-def _transformers(place: Place, layout: Layout) -> Generate:
-    import torch
-    from transformers import AutoModelForSeq2SeqLM
-
-    model = AutoModelForSeq2SeqLM.from_pretrained(place.original, dtype=torch.float32, local_files_only=True)
-    return _with_generate(model.eval(), place, layout)
-
-
-def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
-    """Returns transformers' `generate`, which optimum's models have too."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-    from transformers import GenerationConfig
-
-    torch.set_num_threads(layout.threads)
-    known = read_configuration(place.original)
-
-    def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
-        # If the config were an argument of `generate`, transformers 5 would fill it up with the model's own options.
-        model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(exclude={"seed"}),
-            pad_token_id=known.pad_id,
-            eos_token_id=known.eos_id,
-            decoder_start_token_id=known.decoder_start_id,
-            forced_bos_token_id=known.forced_bos_id,
-            forced_eos_token_id=known.forced_eos_id,
-        )
-        tensors = [torch.tensor(row) for row in rows]
-        with torch.inference_mode():
-            outputs = model.generate(
-                input_ids=pad_sequence(tensors, batch_first=True, padding_value=known.pad_id),
-                attention_mask=pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True),
-            )
-        # The decoder's start token is no output.
-        return [list(ids) for ids in outputs[:, 1:].tolist()]
-
-    return generate
-
-
 # Each function makes the files of a model that are missing, and opens them.
 SYSTEMS: dict[str, Callable[[Place, Layout], Generate]] = {
     "slimseq-onnxruntime-int8": _our_onnxruntime,
     "slimseq-ctranslate2-int8": lambda place, layout: _ours("ctranslate2", ctranslate2_files("int8", place), layout),
-    "transformers-fp32": _transformers,
-    "optimum-int8": _optimum,
+    "transformers-fp32": transformers,
+    "optimum-int8": optimum,
     "ctranslate2-int8": partial(ctranslate2, "int8"),
     "ctranslate2-iterable-int8": _ctranslate2_iterable,
+    "openvino-int8": openvino,
 }
 # The open system of this process.
 _open: list[Generate] = []
 
 
-def open_system(system: str, place: Place, layout: Layout) -> None:
+def open_system(system: str, place: Place, layout: Layout) -> float:
+    """Opens a system in this process. Returns the seconds, which include the import of its libraries."""
+    started = time.perf_counter()
     _open[:] = [SYSTEMS[system](place, layout)]
+    return time.perf_counter() - started
 
 
 def generate(rows: Rows, options: GenerationOptions, is_first: bool) -> tuple[float, int, int]:

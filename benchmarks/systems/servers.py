@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed
 from benchmarks.loads.load import HOST, Client, Request
 from benchmarks.systems.child import last_line
-from benchmarks.systems.peer_systems import ORIGINAL, ComputeType, Place, ctranslate2_files
+from benchmarks.systems.peer_systems import ORIGINAL, ComputeType, ctranslate2_files
+from benchmarks.systems.place import Place
 from slimseq.evaluation.fastest import Layout, default_layout
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
@@ -28,6 +29,11 @@ START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 PLAIN = "benchmarks.systems.plain_server"
+# What the service does for a request, and twelve lines around a library do not.
+PLAIN_LACKS = (
+    "no batches of requests, no limits of size, queue and time, no splitting of long texts into sentences, no "
+    "protection of numbers, addresses and tags, no check of outputs for repetitions, no streams, no keys and no metrics"
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ def plain(setup: Setup) -> Server:
     if not setup.store.has_format(setup.task, setup.variant, "ctranslate2"):
         raise BenchmarkFailed(f"{setup.task}/{setup.variant} has no files for CTranslate2")
     command = ["-m", PLAIN, str(setup.store.folder(setup.task, setup.variant)), str(setup.threads)]
-    described = f"FastAPI and CTranslate2, {setup.variant}, workers {setup.threads}, threads of each 1, no batches"
+    described = f"FastAPI and CTranslate2, {setup.variant}, workers {setup.threads}, threads of each 1; {PLAIN_LACKS}"
     return Server("plain", described, command, "/translate", environment=setup.environment)
 
 

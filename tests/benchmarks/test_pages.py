@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.command import record
 from benchmarks.pages import PAGE, ROOT, main
+from benchmarks.systems.servers import PLAIN_LACKS
 from benchmarks.systems.timed_service import STEPS
 
 
@@ -51,6 +52,36 @@ def test_a_row_has_the_speed_of_our_engine_and_its_ratio_to_each_peer(tmp_path: 
     assert "over transformers" not in written
 
 
+def shape_row(system: str, beams: int, batch: int, tokens_per_second: float) -> dict[str, Any]:
+    """Returns a row of a record of `peers --shapes`. Only the smallest batch has the time of the first token."""
+    row = {"model": "bart-base", "beams": beams, "system": system, "batch": batch}
+    row |= {"input_tokens": 1024.0, "new_tokens": 60, "tokens_per_second": tokens_per_second}
+    row |= {"peak_bytes": 1_000_000_000 * batch, "load_seconds": 1.25 * beams}
+    return row | {"first_token_ms": 250.0 * beams} if batch == 1 else row
+
+
+def test_a_shape_has_one_row_with_both_searches_memory_and_time_to_load(tmp_path: Path) -> None:
+    rows = [
+        shape_row(system, beams, batch, speed * batch / beams)
+        for batch in (1, 4)
+        for beams in (1, 4)
+        for system, speed in (("slimseq-onnxruntime-int8", 300), ("ctranslate2-int8", 200), ("openvino-int8", 100))
+        # OpenVINO failed with the largest batch.
+        if (system, batch, beams) != ("openvino-int8", 4, 4)
+    ]
+    found = record(settings={"threads": 2, "shapes": ["bart-base"]}, rows=rows, left_out={})
+
+    written = page_of(tmp_path, shapes=found)
+
+    greedy = "300 · 1,200 | 1.50 · 1.50 | 3.00 · 3.00"
+    beams = "75 · 300 | 1.50 · 1.50 | 3.00 · -"
+    costs = "250 · 250 · 250 | 4,000 · 4,000 · 4,000 | 5.0 · 5.0 · 5.0"
+    assert f"| bart-base, 1024 → 60 | {greedy} | {beams} | {costs} |" in written
+    assert "| over OpenVINO, greedy |" in written
+    assert "forced lengths" in written.split("| bart-base")[0]
+    assert written.count("bart-base") == 1, "the shape is in another table as well"
+
+
 def test_a_dated_record_is_kept_and_not_shown(tmp_path: Path) -> None:
     rows = [row_of_peers("slimseq-onnxruntime-int8", 1, 300), row_of_peers("ctranslate2-int8", 1, 600)]
     found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
@@ -61,26 +92,26 @@ def test_a_dated_record_is_kept_and_not_shown(tmp_path: Path) -> None:
     assert "tiny-t5" not in page_of(tmp_path)
 
 
-def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
+def record_of_serving(tokens: list[int], other: str) -> dict[str, Any]:
+    """Returns a record of `serving` with the service and another server."""
+
     def server(name: str, answers: float) -> dict[str, Any]:
         load = {"kind": "closed", "amount": 8, "figures": {"requests_per_second": answers}}
         return {"name": name, "description": "", "loads": [load, {"kind": "poisson", "amount": 9.5}]}
 
     ratio = {"median": 1.5, "least": 1.4, "most": 1.6}
-    settings = {"tokens": [0, 0], "facts": True, "options": {"num_beams": 4}}
-    contest = {"clients": 8, "ratios": {"plain": {"throughput": ratio, "p95": ratio | {"median": 1.45}}}}
-    found = record(
-        task="translation",
-        variant="compact",
-        settings=settings,
-        servers=[server("slimseq", 300), server("plain", 200)],
-        contest=contest,
-    )
+    settings = {"tokens": tokens, "facts": True, "options": {"num_beams": 4}}
+    contest = {"clients": 8, "ratios": {other: {"throughput": ratio, "p95": ratio | {"median": 1.45}}}}
+    servers = [server("slimseq", 300), server(other, 200)]
+    return record(task="translation", variant="compact", settings=settings, servers=servers, contest=contest)
 
-    written = page_of(tmp_path, serving=found)
+
+def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
+    written = page_of(tmp_path, serving=record_of_serving([0, 0], "plain"))
 
     row = "| translation/compact, 4 beams, of any length with facts | plain | 300 (8) | 200 (8) |"
     assert f"{row} 1.50 (1.40 to 1.60) with 8 | 1.45 (1.40 to 1.60) |" in written
+    assert f"`plain` is twelve lines: {PLAIN_LACKS}." in written
 
 
 def test_the_steps_of_a_request_have_rows(tmp_path: Path) -> None:
@@ -98,3 +129,15 @@ def test_the_steps_of_a_request_have_rows(tmp_path: Path) -> None:
     assert f"| parse | {STEPS['parse']} | 100 | 100 |" in written
     assert "| all but the log | from the first bytes to the answer | 5,500 | 700 |" in written
     assert "| the client | what one client measures | 9,000 | - |" in written
+
+
+def test_answers_that_end_by_themselves_come_first_and_forced_lengths_are_called_so(tmp_path: Path) -> None:
+    # The forced record's name comes first in the folder.
+    forced, free = record_of_serving([16, 64], "ctranslate2"), record_of_serving([0, 0], "ctranslate2")
+
+    written = page_of(tmp_path, a_forced=forced, b_free=free)
+
+    headline, below = written.split("## The service under load, forced lengths")
+    assert "of any length" in headline and "16 and 64" not in headline
+    assert "of forced 16 and 64 tokens" in below and "of any length" not in below
+    assert "twelve lines" not in written, "no table has them"

@@ -11,8 +11,10 @@ import psutil
 import pytest
 
 from benchmarks.peers import COMPARED, main
+from benchmarks.shapes import SHAPES, Shape
 from benchmarks.systems.peer_systems import SYSTEMS
 from benchmarks.translators import ENGINES, FIREFOX
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_store
 from tests.families import Family
@@ -20,8 +22,36 @@ from tests.families import Family
 # It starts processes.
 pytestmark = pytest.mark.slow
 Run = Callable[..., dict[str, Any]]
-# optimum is an extra of its own.
-INSTALLED = [name for name in SYSTEMS if not name.startswith("optimum") or find_spec("optimum")]
+# optimum and OpenVINO are extras with environments of their own.
+EXTRAS = {"optimum-int8": "onnxruntime", "openvino-int8": "intel"}
+
+
+def is_installed(system: str) -> bool:
+    if system not in EXTRAS:
+        return True
+    return find_spec("optimum") is not None and find_spec(f"optimum.{EXTRAS[system]}") is not None
+
+
+INSTALLED = [name for name in SYSTEMS if is_installed(name)]
+OURS, CTRANSLATE2 = "slimseq-onnxruntime-int8", "ctranslate2-int8"
+TINY = Shape(
+    Task.TRANSLATION,
+    input_tokens=16,
+    new_tokens=5,
+    config={
+        "model_type": "bart",
+        "vocab_size": 400,
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "max_position_embeddings": 64,
+    },
+    search={},
+)
 
 
 def started() -> list[psutil.Process]:
@@ -94,3 +124,37 @@ def test_all_systems_are_measured_and_ours_are_compared_with_the_others(
     assert "| Slimseq, times as fast as | batch 2 |" in printed
     assert all(f"| {name} | " in printed.split("times as fast as")[1] for name in COMPARED if name in INSTALLED)
     assert started() == before
+
+
+def test_a_shape_is_made_measured_and_removed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SHAPES, "tiny", TINY)
+    cache = tmp_path / "cache"
+
+    found = run("--shapes", "tiny", "--cache", str(cache), "--batches", "1", "3", "--systems", OURS, CTRANSLATE2)
+
+    assert not found["left_out"]
+    assert [(row["batch"], row["beams"], row["system"]) for row in found["rows"]] == [
+        (batch, beams, system) for batch in (1, 3) for beams in (1, 4) for system in (OURS, CTRANSLATE2)
+    ]
+    for row in found["rows"]:
+        assert (row["model"], row["input_tokens"], row["new_tokens"]) == ("tiny", 16, 5)
+        assert row["load_seconds"] > 0
+        assert row["tokens_per_second"] > 0
+        assert ("first_token_ms" in row) == (row["batch"] == 1)
+    assert not list(cache.iterdir()), "the files of a shape are large"
+    assert "### tiny, 4 beams, 16 tokens in, 5 out" in capsys.readouterr().out
+
+
+def test_a_shape_that_is_kept_is_not_made_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHAPES, "tiny", TINY)
+    options = ("--shapes", "tiny", "--cache", str(tmp_path), "--keep", "--beams", "1", "--systems", CTRANSLATE2)
+    run(*options)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiny").rglob("model.*")}
+
+    found = run(*options)
+
+    assert len(found["rows"]) == 1
+    assert {path.name for path in files} == {"model.safetensors", "model.bin"}
+    assert {path: path.stat().st_mtime_ns for path in files} == files

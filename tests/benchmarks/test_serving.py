@@ -114,10 +114,21 @@ def test_the_command_prints_its_record_as_markdown(benchmark: tuple[dict[str, An
 
     assert printed == "\n".join(lines(found)).strip()
     assert "sentences with numbers, dates and addresses" in printed
+    assert "forced lengths: answers of 6 and 12 tokens, the same for all servers" in printed
     assert all(f"| {name} | 2 clients |" in printed for name in SERVERS)
     assert "Compared with its runtime in" in printed
     assert printed.count("times as many requests a second (median, lowest and highest of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", printed)
+
+
+def test_answers_without_forced_lengths_end_by_themselves(benchmark: tuple[dict[str, Any], str]) -> None:
+    found = copy.deepcopy(benchmark[0])
+    found["settings"]["tokens"] = [0, 0]
+
+    written = "\n".join(lines(found))
+
+    assert "answers end by themselves" in written
+    assert "forced" not in written
 
 
 def test_gaps_of_a_stream_are_compared_with_the_usual_gap_alone(benchmark: tuple[dict[str, Any], str]) -> None:
