@@ -59,12 +59,19 @@ class Server:
     folder: Path | None = None
 
 
-@contextmanager
-def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Iterator[Client]:
-    """Starts a server, yields a client when it has answered the first two requests, and stops it at the block's end."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        client = Client(int(probe.getsockname()[1]), server.path, requests)
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(server: Server, logs: Path, requests: Sequence[Request] = (), port: int | None = None) -> Iterator[Client]:
+    """Starts a server, yields a client when it has answered the first two requests, and stops it at the block's end.
+
+    Without a `port`, it is a free one.
+    """
+    client = Client(free_port() if port is None else port, server.path, requests)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     # Each server has a database of its own: a service of another checkout may have other tables, and the user's own
     # database is none of a benchmark's business.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.prepare import prepare
+from slimseq.compression.prepare import prepare, record_int8_variants
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Check, Task, Verdict
 from tests.command_line import compression
@@ -49,6 +49,17 @@ def test_a_damaged_variant_is_built_again_and_keeps_what_was_measured(tmp_path: 
 
     assert done == ["quantized translation/original to quantized"]
     assert context.store.verify(Task.TRANSLATION, "quantized") == before
+
+
+def test_a_variant_of_an_earlier_version_gets_the_recorded_description(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    amend(context.store, "quantized", description="Demonstration weights: small.")
+    record_int8_variants(context)
+    amend(context.store, "quantized", description="Small.")
+
+    prepare(context, measure=False)
+
+    assert context.store.manifest(Task.TRANSLATION, "quantized").description == "Demonstration weights: small."
 
 
 def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(

@@ -103,6 +103,21 @@ def test_prometheus_reads_the_key_that_is_made_for_it(services: dict[str, Any]) 
         assert f"keys:{read.parent}:ro" in services[name]["volumes"]
 
 
+def test_replicas_are_the_same_service_and_nginx_and_prometheus_find_all_of_them(services: dict[str, Any]) -> None:
+    api, replica, proxy = services["api"], services["replica"], services["proxy"]
+    differences = {name for name in {*api, *replica} if api.get(name) != replica.get(name)}
+    scraped = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    nginx = (ROOT / "deploy" / "proxy" / "nginx.conf").read_text(encoding="utf-8")
+
+    # A port of the machine can belong to one of them.
+    assert differences == {"build", "ports", "profiles", "deploy"}
+    assert replica["networks"]["default"]["aliases"] == ["service"] and "server service:8000" in nginx
+    assert set(replica["profiles"]) <= set(proxy["profiles"]) and proxy["depends_on"]["replica"]["required"] is False
+    [job] = scraped
+    assert job["static_configs"] == [{"targets": ["api:8000"]}]
+    assert [each["names"] for each in job["dns_sd_configs"]] == [["replica"]]
+
+
 def test_the_example_names_every_variable_and_only_settings_that_exist() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#(\w+)=", example, re.MULTILINE))

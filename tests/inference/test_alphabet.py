@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
@@ -96,6 +97,17 @@ def test_a_letter_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert german.may_lack("Łukasz Müller")
     assert not german.may_lack("Müller")
+
+
+def test_threads_may_look_up_letters_at_the_same_time() -> None:
+    german = alphabet(with_unknown, "äöüß")
+    letters = [chr(code) for code in range(0x4E00, 0x5600)]
+    texts = ["".join(letters[start : start + 64]) for start in range(0, len(letters), 32)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(german.may_lack, [text for text in texts for _ in range(4)]))
+
+    assert found == [True] * len(found)
 
 
 @pytest.mark.parametrize("variant", ["original", "compact"])

@@ -138,6 +138,15 @@ def test_what_is_made_from_a_demonstration_is_one_unless_it_was_trained_further(
     assert found == {shown.digest, pruned.digest}
 
 
+def test_variants_of_one_missing_demonstration_are_demonstrations_if_one_of_them_says_so() -> None:
+    shown = manifest(technique="train", description="Demonstration weights: small.")
+    quantized = variant_of(shown, "quantized", description="Demonstration weights: small.")
+    silent = variant_of(shown, "compact")
+    other = variant_of(manifest(variant="imported"), "other")
+
+    assert demonstrations([quantized, silent, other]) == {quantized.digest, silent.digest}
+
+
 def test_a_store_lists_each_base_model_before_its_variants(tmp_path: Any) -> None:
     original, opus, marian = manifest(), manifest(variant="opus"), manifest(variant="marian")
     lost = variant_of(manifest(variant="gone"), "a-lost", reference=Reference(variant="gone", digest=UNKNOWN))

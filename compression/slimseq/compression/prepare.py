@@ -184,18 +184,26 @@ def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -
 
 
 def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
-    """Adds the recorded measurements of an int8 variant's files to its manifest. Newer measurements stay.
+    """Adds the recorded measurements of an int8 variant's files to its manifest, with the recorded description.
 
-    Returns whether the files are recorded.
+    Newer measurements stay. Returns whether the files are recorded.
     """
     manifest = context.store.manifest(task, name)
     known = next((each for each in recorded if _record_key(each) == _record_key(manifest)), None)
     if known is None:
         return False
-    if with_newest(manifest, known) != manifest:
-        context.store.update_manifest(manifest, lambda current: with_newest(current, known))
+    if _with_record(manifest, known) != manifest:
+        context.store.update_manifest(manifest, lambda current: _with_record(current, known))
         write_card(context.store.folder(task, name), context.store.manifest(task, name))
     return True
+
+
+def _with_record(manifest: Manifest, known: Manifest) -> Manifest:
+    """Returns a manifest with what is newer in the record, and with its description.
+
+    An earlier version may have made the variant, whose description did not say that the model is for demonstration.
+    """
+    return with_newest(manifest, known).model_copy(update={"description": known.description})
 
 
 def _record_key(manifest: Manifest) -> tuple[object, ...]:

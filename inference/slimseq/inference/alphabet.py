@@ -92,12 +92,13 @@ class _Vocabulary:
         if not self._is_comparable:
             return True
         characters = set(text)
-        unseen = [each for each in characters - self._is_known.keys() if not each.isascii()]
+        # One lookup after the other: a loop over the dictionary would fail where other threads add to it meanwhile.
+        unseen = [each for each in characters if each not in self._is_known and not each.isascii()]
         # By their Unicode category: letters, and the marks that are part of them.
         letters = [each for each in unseen if category(each)[0] in "LM"]
         # In a vocabulary of bytes, a letter alone says nothing: each word must be looked at.
         known = [False] * len(letters) if self._has_bytes else self.has(letters)
-        self._is_known |= dict.fromkeys(unseen, True) | dict(zip(letters, known, strict=True))
+        self._is_known.update(dict.fromkeys(unseen, True) | dict(zip(letters, known, strict=True)))
         return all(self._is_known.get(each, True) for each in characters)
 
     def has(self, words: Sequence[str]) -> list[bool]:

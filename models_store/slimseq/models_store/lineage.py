@@ -88,11 +88,14 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
 def demonstrations(manifests: Iterable[Manifest]) -> set[str]:
     """Returns the digests of embedded demonstration models among some artifacts, and of artifacts made from them.
 
-    A model that was trained further is no demonstration model any more.
+    A model that was trained further is no demonstration model any more. The base model itself may be missing: one
+    artifact that says that it is a demonstration speaks for all artifacts of the same base model.
     """
     manifests = list(manifests)
-    roots = {each.digest for each in manifests if each.is_demonstration}
-    return {each.digest for each in manifests if each.digest in roots or _digests(each)[0] in roots}
+    shown = [each for each in manifests if each.is_demonstration]
+    digests = {each.digest for each in shown}
+    roots = {_digests(each)[0] for each in shown}
+    return {each.digest for each in manifests if each.digest in digests or _digests(each)[0] in digests | roots}
 
 
 def label_of(reference: Reference) -> str:

@@ -96,6 +96,8 @@ def test_an_artifact_is_upgraded_under_load_without_a_failed_request(
     old = store.manifest(TRANSLATION, "quantized")
     with Load(deployed.port, Retry(attempts=1)).running(clients=3) as load:
         load.wait_for(10)
+        # The clients name no variant: what is upgraded has to be the one that answers them.
+        assert {digest for _, _, digest in load.answers} == {old.digest}
 
         new = change_digest(store, "quantized")
         deployed.deploy(config_of(tmp_path, deployed.port, small_store, *TWO_REPLICAS))

@@ -239,10 +239,12 @@ class RequestQueue(ABC):
 
     def _succeeded(self, seconds: float, rows: float) -> None:
         """Updates the average time of a row, given the seconds that a number of rows took together."""
-        self.failures = 0
-        # An exponential moving average.
-        last_seconds_a_row = seconds / rows
-        self._seconds_a_row += LAST_WEIGHT * (last_seconds_a_row - self._seconds_a_row)
+        # Several workers may end rows at once.
+        with self._changed:
+            self.failures = 0
+            # An exponential moving average.
+            last_seconds_a_row = seconds / rows
+            self._seconds_a_row += LAST_WEIGHT * (last_seconds_a_row - self._seconds_a_row)
 
     def _retry_after_seconds(self, rows: int) -> int:
         """Returns after how long a rejected client should retry: the time for `rows` rows, and a random addition."""
@@ -256,7 +258,8 @@ class RequestQueue(ABC):
         if isinstance(error, SlimseqError):
             answer = error
         else:
-            self.failures += 1
+            with self._changed:
+                self.failures += 1
             logger.error("generation failed", exc_info=error, extra=self._artifact)
             resource = what_ran_out(error)
             if resource is not None:
