@@ -78,8 +78,8 @@ class CostBench:
         Raises:
             BadSource: the model cannot be exported.
         """
-        # The whole model is written as its cuts are. Weights that were published in int8 need fewer steps than others, and
-        # no trained cut has such weights.
+        # The whole model is written as its cuts are. Weights that were published in int8 need fewer operations than
+        # others, and no trained cut has such weights.
         with int8_files(parent, lambda: parent.model) as whole:
             timing_seconds = seconds * TIMING_SHARE
             with whole.opened() as model:
