@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -48,6 +49,11 @@ class Nodes:
             return subprocess.Popen(
                 [sys.executable, "-m", "slimseq", *words], env=environment, stdout=file, stderr=file
             )
+
+    def engines_of_worker(self) -> int:
+        """Returns the number of engines on the node that tests may kill."""
+        raylet = psutil.Process(self.worker.all_processes["raylet"][0].process.pid)
+        return sum("MapBatches(Engine)" in " ".join(child.cmdline()) for child in raylet.children())
 
     def run(self, words: list[str], log: Path) -> int:
         return self.start(words, log).wait(WAIT_SECONDS)
@@ -186,6 +192,7 @@ def test_a_node_that_dies_in_the_middle_loses_nothing_and_doubles_nothing(
     process = nodes.start(on_ray(embedded, data, out), log)
     wait_for_parts(process, out, 2, log)
 
+    assert nodes.engines_of_worker() == 2
     # All processes of the node end at once, as by a power cut.
     nodes.cluster.remove_node(nodes.worker, allow_graceful=False)
     done_before = committed(out)
