@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -232,7 +233,10 @@ def _run(
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     # Nodes are filled up to one half, one after the other, and not in turns: they may have different numbers of cores.
-    context.scheduling_strategy = "DEFAULT"
+    with warnings.catch_warnings():
+        # A later release of Ray, which the extra does not allow, decides it alone.
+        warnings.simplefilter("ignore")
+        context.scheduling_strategy = "DEFAULT"
     context.checkpoint_config = CheckpointConfig(
         ID, folder.ids, override_filesystem=folder.filesystem, delete_checkpoint_on_success=False
     )
