@@ -65,6 +65,7 @@ def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, fo
         return sleeping.SleepingSetup(**fields, step_seconds=step, opened=opened, engines=workers)
 
     ray.init(
+        "local",
         num_cpus=workers,
         _memory=workers * MEMORY_BYTES_PER_ENGINE,
         object_store_memory=OBJECT_STORE_BYTES,

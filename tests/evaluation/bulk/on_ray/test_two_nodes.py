@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,7 +31,7 @@ WINDOW_ROWS, PADDING = 10, 100_000
 PARTS = 12
 ROWS = PARTS * WINDOW_ROWS
 # A window takes a second or so.
-TEXT = "Good morning, it is row {}. The children are playing in the garden. It is late. " * 3
+TEXT = "Good morning, it is row {}. The children are playing in the garden. " + "It is late. It costs $1,299.99. " * 3
 WAIT_SECONDS = 240.0
 
 
@@ -48,6 +49,11 @@ class Nodes:
             return subprocess.Popen(
                 [sys.executable, "-m", "slimseq", *words], env=environment, stdout=file, stderr=file
             )
+
+    def engines_of_worker(self) -> int:
+        """Returns the number of engines on the node that tests may kill."""
+        raylet = psutil.Process(self.worker.all_processes["raylet"][0].process.pid)
+        return sum("MapBatches(Engine)" in " ".join(child.cmdline()) for child in raylet.children())
 
     def run(self, words: list[str], log: Path) -> int:
         return self.start(words, log).wait(WAIT_SECONDS)
@@ -172,7 +178,8 @@ def test_a_command_that_is_killed_goes_on_and_nothing_is_lost_or_there_twice(
     assert 3 <= done_before < PARTS
     assert refused == 1 and "--anew begins anew" in log.read_text()
     assert code == 1, summary.read_text()
-    counts = json.loads(next(line for line in summary.read_text().splitlines() if line.startswith("{")))
+    shown = summary.read_text()
+    counts, _ = json.JSONDecoder().raw_decode(shown[shown.index("{\n") :])
     assert counts["rows"] == ROWS and counts["resumed_at"] >= WINDOW_ROWS * done_before
     assert_same(out, one_machine)
 
@@ -185,6 +192,7 @@ def test_a_node_that_dies_in_the_middle_loses_nothing_and_doubles_nothing(
     process = nodes.start(on_ray(embedded, data, out), log)
     wait_for_parts(process, out, 2, log)
 
+    assert nodes.engines_of_worker() == 2
     # All processes of the node end at once, as by a power cut.
     nodes.cluster.remove_node(nodes.worker, allow_graceful=False)
     done_before = committed(out)

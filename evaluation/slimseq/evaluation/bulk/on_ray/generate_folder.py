@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -42,8 +43,7 @@ from slimseq.inference.generator import runtimes_for
 from slimseq.models_store.errors import CannotWrite
 
 # CPUs that Ray reserves for a thread of an engine. The other half of the cluster is for reading and writing, which take
-# little, and for the engines of nodes that die: with all CPUs reserved, their rows would wait for a new node. Ray fills
-# a node up to one half before it takes the next one.
+# little, and for the engines of nodes that die: with all CPUs reserved, their rows would wait for a new node.
 ENGINE_CPUS = 0.5
 TASK_CPUS = 0.25
 # Time between two looks at the parts that are whole, in seconds.
@@ -232,6 +232,11 @@ def _run(
     """
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
+    # Nodes are filled up to one half, one after the other, and not in turns: they may have different numbers of cores.
+    with warnings.catch_warnings():
+        # A later release of Ray, which the extra does not allow, decides it alone.
+        warnings.simplefilter("ignore")
+        context.scheduling_strategy = "DEFAULT"
     context.checkpoint_config = CheckpointConfig(
         ID, folder.ids, override_filesystem=folder.filesystem, delete_checkpoint_on_success=False
     )
@@ -247,7 +252,6 @@ def _run(
             num_cpus=ENGINE_CPUS * setup.threads,
             memory=memory,
             udf_modifying_row_count=False,
-            scheduling_strategy="DEFAULT",
         )
         try:
             dataset.write_datasink(PartFiles(folder, form), ray_remote_args={"num_cpus": TASK_CPUS})
