@@ -136,7 +136,10 @@ def test_a_shape_is_made_measured_and_removed(
 
     assert not found["left_out"]
     assert [(row["batch"], row["beams"], row["system"]) for row in found["rows"]] == [
-        (batch, beams, system) for batch in (1, 3) for beams in (1, 4) for system in (OURS, CTRANSLATE2)
+        # The settings with the least memory come first.
+        (batch, beams, system)
+        for batch, beams in ((1, 1), (3, 1), (1, 4), (3, 4))
+        for system in (OURS, CTRANSLATE2)
     ]
     for row in found["rows"]:
         assert (row["model"], row["input_tokens"], row["new_tokens"]) == ("tiny", 16, 5)
