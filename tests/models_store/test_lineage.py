@@ -75,17 +75,6 @@ def test_a_reference_that_was_replaced_is_missing_and_never_another_model_of_its
     assert reference_label(variant_of(opus, "old"), [other]) == f"{opus.digest[:19]} (missing)"
 
 
-def test_a_variant_of_a_root_that_was_published_again_begins_with_its_first_step_after_trainings() -> None:
-    with_beams = trained(manifest(variant="imported"), "with-beams")
-    small = variant_of(with_beams, "small")
-    greedy = variant_of(with_beams, "opus", "decode")
-    recorded = Reference(variant="opus", digest=greedy.digest)
-    greedy, small = (each.model_copy(update={"reference": recorded}) for each in (greedy, small))
-
-    assert is_root(greedy)
-    assert lineage_labels(small, [greedy, small]) == ("opus", "prune")
-
-
 def test_of_two_base_models_with_the_same_files_the_recorded_name_counts() -> None:
     first = manifest(variant="opus")
     second = first.model_copy(update={"variant": "twin"})

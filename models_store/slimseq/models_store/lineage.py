@@ -79,9 +79,6 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
     reference = reference_of(manifest, manifests)
     techniques = tuple(step.technique for step in manifest.lineage)
     starts = [index for index, step in enumerate(manifest.lineage) if step.parent == reference.digest]
-    if not starts and manifest.reference is not None:
-        # The root was published again since, with another search: its weights are those of its last training.
-        starts = [index for index, name in enumerate(techniques) if name not in BASE_TECHNIQUES]
     return (label, *techniques[starts[0] :]) if starts else techniques
 
 

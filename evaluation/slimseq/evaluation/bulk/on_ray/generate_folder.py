@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ from slimseq.evaluation.bulk.file_job import FileJob, FileState, Occupied, check
 from slimseq.evaluation.bulk.generate_file import WORKER_BYTES, EngineChoice, OnProgress, Summary, open_data
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
+from slimseq.evaluation.bulk.on_ray.error_reason import reason_of
 from slimseq.evaluation.bulk.on_ray.job_folder import INDEX, JobFolder, exists, write_lines
 from slimseq.evaluation.bulk.on_ray.parts import CheckpointIds, Part, plan_parts
 from slimseq.evaluation.bulk.on_ray.pipeline import ID, Engine, PartFiles, RowSource
@@ -48,8 +48,6 @@ ENGINE_CPUS = 0.5
 TASK_CPUS = 0.25
 # Time between two looks at the parts that are whole, in seconds.
 PROGRESS_SECONDS = 2.0
-# How the last line of a traceback begins.
-MODULE_PATH = re.compile(r"^\w+(\.\w+)+: ")
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ def _connect() -> None:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         # Ray raises errors of no type of its own, for example if a process takes long to start.
         except Exception as error:
-            raise WorkerFailed(f"Ray cannot be reached: {_reason(error)}") from error
+            raise WorkerFailed(f"Ray cannot be reached: {reason_of(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
@@ -256,13 +254,7 @@ def _run(
         try:
             dataset.write_datasink(PartFiles(folder, form), ray_remote_args={"num_cpus": TASK_CPUS})
         except Exception as error:
-            raise WorkerFailed(f"the job on Ray has ended: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """Returns the last line of an error of Ray, which has the traceback of another process before it."""
-    lines = str(error).strip().splitlines()
-    return MODULE_PATH.sub("", lines[-1]) if lines else type(error).__name__
+            raise WorkerFailed(f"the job on Ray has ended: {reason_of(error)}") from error
 
 
 @contextmanager
