@@ -114,7 +114,8 @@ test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the 
 
 test-cluster: $(STAMP_CLUSTER) ## Run the service, and a job on a file, on two Ray nodes on this machine.
 	$(VENV_CLUSTER)/bin/python -m pip check
-	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/app/cluster tests/evaluation/bulk/on_ray tests/benchmarks/test_cluster_files.py
+	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/app/cluster tests/evaluation/bulk/on_ray
+	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/benchmarks/test_cluster_files.py
 
 audit: $(DEV_STAMP) ## Look for known vulnerabilities of the installed packages (needs PyPI) and for secrets in files.
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt

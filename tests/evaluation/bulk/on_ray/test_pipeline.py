@@ -77,7 +77,7 @@ def test_a_source_has_a_task_for_each_part(tmp_path: Path, monkeypatch: pytest.M
     tasks = RowSource(files, parts, "text", IDS).get_read_tasks(1)
 
     blocks = [pa.concat_tables(list(task())) for task in tasks]
-    assert [block.num_rows for block in blocks] == [task.metadata.num_rows for task in tasks] == [4, 4, 1]
+    assert [block.num_rows for block in blocks] == [task.metadata.num_rows for task in tasks] == [2, 4, 3]
     assert pa.concat_tables(blocks)["index"].to_pylist() == list(range(9))
     assert len(set(pa.concat_tables(blocks)[ID].to_pylist())) == 9
 

@@ -192,7 +192,8 @@ def test_a_node_that_dies_in_the_middle_loses_nothing_and_doubles_nothing(
     process = nodes.start(on_ray(embedded, data, out), log)
     wait_for_parts(process, out, 2, log)
 
-    assert nodes.engines_of_worker() == 2
+    # Ray decides how many of the four engines a node gets.
+    assert nodes.engines_of_worker() >= 1
     # All processes of the node end at once, as by a power cut.
     nodes.cluster.remove_node(nodes.worker, allow_graceful=False)
     done_before = committed(out)
