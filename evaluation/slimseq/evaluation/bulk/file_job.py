@@ -6,6 +6,7 @@ A job replaces nothing that it was not told to replace, and never the files that
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +64,14 @@ class FileJob:
         """The files that the job makes at its end."""
         return [path for path in (self.out, self.errors_path) if path is not None and path != STANDARD]
 
-    def data_states(self) -> list[FileState]:
-        """Returns the states of the data files, which change with the files.
 
-        Raises:
-            DatasetUnavailable: a file is missing.
-        """
-        return [_state_of(path) for path in self.data]
+def data_states(data: Sequence[Path]) -> list[FileState]:
+    """Returns the states of data files, which change with the files.
+
+    Raises:
+        DatasetUnavailable: a file is missing.
+    """
+    return [_state_of(path) for path in data]
 
 
 def _state_of(path: Path) -> FileState:

@@ -11,12 +11,14 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain, islice
+from pathlib import Path
+from typing import Protocol, Self
 
 import psutil
 
 from slimseq.evaluation.bulk import windows
-from slimseq.evaluation.bulk.data_files import DataFile, DataRow, all_rows, choose_field, form_of
-from slimseq.evaluation.bulk.file_job import FileJob, FileState, check_free, check_space, check_targets
+from slimseq.evaluation.bulk.data_files import DataFile, DataRow, Form, all_rows, choose_field, form_of
+from slimseq.evaluation.bulk.file_job import FileJob, FileState, check_free, check_space, check_targets, data_states
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.output import Output, file_output, standard_output
@@ -67,6 +69,46 @@ class Summary:
     runtime: str
     workers: int
 
+    @classmethod
+    def of(
+        cls,
+        found: Progress,
+        *,
+        out: str,
+        errors_file: str | None,
+        resumed_at: int,
+        digest: str,
+        runtime: str,
+        workers: int,
+    ) -> Self:
+        """Returns the summary of a job with its counts. The file of errors counts only where there are some."""
+        return cls(
+            out=out,
+            errors_file=errors_file if found.errors else None,
+            rows=found.rows,
+            resumed_at=resumed_at,
+            errors=found.errors,
+            warned=found.warned,
+            words=found.words,
+            output_tokens=found.output_tokens,
+            digest=digest,
+            runtime=runtime,
+            workers=workers,
+        )
+
+
+class DataJob(Protocol):
+    """What jobs have in common that decides their rows."""
+
+    @property
+    def data(self) -> Sequence[Path]: ...
+
+    @property
+    def data_form(self) -> Form | None: ...
+
+    @property
+    def out_form(self) -> Form | None: ...
+
 
 @dataclass(frozen=True)
 class OpenData:
@@ -93,7 +135,7 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
     ids = RowIds(manifest, engine.settings)
     files = [DataFile(path, job.data_form, job.field) for path in job.data]
     check_targets(job)
-    states = job.data_states()
+    states = data_states(job.data)
     data = open_data(files, job.field)
     form = _out_form(job, files, data.firsts)
     total = _count(job, files, form)
@@ -122,19 +164,15 @@ def generate_file(job: FileJob, engine: EngineChoice, on_progress: OnProgress) -
             progress = _counted(output.progress, window, outputs, data.field)
             output.add(form.window(window, outputs), errors, progress)
             on_progress(output.progress, total, done)
-        if job.data_states() != states:
+        if data_states(job.data) != states:
             raise DatasetUnavailable("a data file changed while it was read; --anew begins anew")
         output.finish()
         found = output.progress
-    return Summary(
+    return Summary.of(
+        found,
         out=str(job.out),
-        errors_file=str(job.errors_path) if found.errors and job.errors_path else None,
-        rows=found.rows,
+        errors_file=None if job.errors_path is None else str(job.errors_path),
         resumed_at=done,
-        errors=found.errors,
-        warned=found.warned,
-        words=found.words,
-        output_tokens=found.output_tokens,
         digest=manifest.digest,
         runtime=runtime,
         workers=workers,
@@ -192,6 +230,14 @@ def _count(job: FileJob, files: Sequence[DataFile], form: RowFile) -> int | None
 
 def _key(job: FileJob, ids: RowIds, runtime: str, field: str, states: Sequence[FileState]) -> str:
     """Returns a hash of all that decides the bytes of the output, and of the name of its errors."""
+    sizes = [windows.WINDOW_ROWS, windows.WINDOW_CHARACTERS, windows.WINDOW_SIZE]
+    return job_key(job, ids, runtime, field, states, [str(job.errors_path), *sizes])
+
+
+def job_key(
+    job: DataJob, ids: RowIds, runtime: str, field: str, states: Sequence[FileState], own: Sequence[str | int] = ()
+) -> str:
+    """Returns a hash of all that decides the rows of the output, and of what else a job must have in common."""
     described = [
         ids.key,
         runtime,
@@ -200,10 +246,7 @@ def _key(job: FileJob, ids: RowIds, runtime: str, field: str, states: Sequence[F
         job.out_form,
         [str(path) for path in job.data],
         states,
-        str(job.errors_path),
-        windows.WINDOW_ROWS,
-        windows.WINDOW_CHARACTERS,
-        windows.WINDOW_SIZE,
+        *own,
         version("slimseq"),
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()

@@ -5,7 +5,6 @@ interruption. At its end the command reads all parts once: it counts, lists erro
 there once.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
 from slimseq.evaluation.bulk.data_files import DataFile, Form
-from slimseq.evaluation.bulk.file_job import FileJob, FileState, Occupied, check_disk
-from slimseq.evaluation.bulk.generate_file import WORKER_BYTES, EngineChoice, OnProgress, Summary, open_data
+from slimseq.evaluation.bulk.file_job import Occupied, check_disk, data_states
+from slimseq.evaluation.bulk.generate_file import WORKER_BYTES, EngineChoice, OnProgress, Summary, job_key, open_data
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
 from slimseq.evaluation.bulk.on_ray.error_reason import reason_of
@@ -106,10 +104,11 @@ def generate_folder(
     folder = JobFolder(job.out)
     errors_file = job.errors or folder.address + ".errors.jsonl"
     _check_no_data_is_written(folder, errors_file, files)
-    states = FileJob(job.data, Path(job.out)).data_states()
+    states = data_states(job.data)
     data = open_data(files, job.field)
     form = _part_form(job, data.firsts, files)
-    key = _key(job, row_ids, runtime, data.field, states)
+    # The number of parts may change.
+    key = job_key(job, row_ids, runtime, data.field, states)
     setup = make_setup(
         engine.store.root.resolve(),
         engine.task,
@@ -141,20 +140,16 @@ def generate_folder(
             memory = WORKER_BYTES + max(sizes.values(), default=0)
             source = RowSource(files, parts, data.field, ids)
             _run(folder, source, len(parts), setup, data.field, form, workers, memory)
-        if FileJob(job.data, Path(job.out)).data_states() != states:
+        if data_states(job.data) != states:
             raise DatasetUnavailable("a data file changed while it was read; --anew begins anew")
         found, reasons = _read_back(folder, form, data.field, total)
         write_lines(errors_file, list(_error_lines(reasons, parts, files)))
         folder.finish()
-    return Summary(
+    return Summary.of(
+        found,
         out=folder.address,
-        errors_file=errors_file if reasons else None,
-        rows=found.rows,
+        errors_file=errors_file,
         resumed_at=done,
-        errors=found.errors,
-        warned=found.warned,
-        words=found.words,
-        output_tokens=found.output_tokens,
         digest=manifest.digest,
         runtime=runtime,
         workers=workers,
@@ -179,21 +174,6 @@ def _part_form(job: FolderJob, firsts: Sequence[Any], files: Sequence[DataFile])
     if form == "jsonl":
         return found
     return replace(found, schema=pa.schema([pa.field(INDEX, pa.int64()), *found.schema]))
-
-
-def _key(job: FolderJob, ids: RowIds, runtime: str, field: str, states: Sequence[FileState]) -> str:
-    """Returns a hash of all that decides the rows of the output. The number of parts may change."""
-    described = [
-        ids.key,
-        runtime,
-        field,
-        job.data_form,
-        job.out_form,
-        [str(path) for path in job.data],
-        states,
-        version("slimseq"),
-    ]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 def _connect() -> None:
