@@ -13,8 +13,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-# Ray's processes read it, and import the engine from this repository.
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path.cwd())}
+# Ray's processes import the engine from this repository.
+os.environ["PYTHONPATH"] = str(Path.cwd())
 
 import ray
 

@@ -7,7 +7,6 @@ there once.
 
 import json
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-# Before Ray is imported. It would send statistics of its usage to its makers.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import pyarrow as pa
 import ray
