@@ -105,6 +105,39 @@ def test_another_bar_is_decided_on_what_was_made(place: Place, monkeypatch: pyte
     }
 
 
+def test_the_smallest_is_sought_among_shapes_with_int4_weights_too(place: Place) -> None:
+    shutil.rmtree(place.run)
+    with_findings(place.run, short_training("small"))
+
+    command = place.compress("--aim", "smallest", "--name", "small")
+
+    assert command.code == 0, command.error
+    made = {name for name in trained(place) if name.endswith("-int4")}
+    assert made
+    assert all(f"{name}: " in command.error for name in made)
+    run = Store(place.run / "build" / "steps")
+    for name in made:
+        int8 = run.manifest(TASK, name.removesuffix("-int4"))
+        int4 = run.manifest(TASK, name)
+        assert int4.size.bytes_by_format["onnx"] < int8.size.bytes_by_format["onnx"]
+        assert int4.size.parameters == int8.size.parameters
+
+
+def test_layers_stay_whole_where_measuring_what_they_are_worth_would_take_too_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(place.run)
+    with_findings(place.run, short_training("slow"))
+    monkeypatch.setattr("slimseq.compression.compress.shape_finder.least_seconds", lambda *_: 3600.0)
+
+    command = place.compress("--name", "slow")
+
+    assert command.code == 0, command.error
+    assert not trained(place)
+    [remark] = [each for each in command.json["remarks"] if "to cut layers" in each]
+    assert "takes 60 minutes for this model and these texts. The same with --within 375m goes on." in remark
+
+
 def test_test_data_may_be_named_later(place: Place) -> None:
     rows = [pair for pair in pairs(600, seed=3) if pair not in pairs(400)][:60]
     lines = (json.dumps({"source": source, "target": target}) for source, target in rows)

@@ -11,8 +11,8 @@ from slimseq.compression.compress.decoding.decoding_rows import DecodingRow
 from slimseq.compression.compress.decoding.decoding_search import DecodingChoice, choose_decoding, find_decoding
 from slimseq.compression.compress.run import Run
 from slimseq.compression.compress.shape_candidates import ShapeCandidates, find_shape_candidates
-from slimseq.compression.compress.start.changed_options import SHAPES_SEARCH
-from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE
+from slimseq.compression.compress.start.changed_options import SHAPES_SEARCH, TIME_FOR
+from slimseq.compression.compress.time_plan import DECODING_SHARE, DECODING_SHARE_ALONE, END_SHARE
 from slimseq.compression.errors import GateFailed
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
@@ -20,6 +20,8 @@ from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 # Share of quality that other search settings may lose, for every share that the user allows to lose: most of it is left
 # for the shape and the weights.
 DECODING_TOLERANCE_SHARE = 0.25
+# The scheme of int4 weights, where the smallest variant is wanted.
+FOUR_BITS = "int4-blocks"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def find_candidates(run: Run, quantized: Sequence[Candidate]) -> FoundCandidates
         # The shapes were made by a command with another --keep.
         faster_shapes += with_search(shapes.candidates, decoding.chosen)
     _make_and_measure(run, faster_shapes)
-    candidates = [*quantized, *faster, *shapes.candidates, *faster_shapes]
+    smaller_shapes = _in_four_bits(run, shapes.keeping) if run.options.aim == "smallest" else []
+    candidates = [*quantized, *faster, *shapes.candidates, *faster_shapes, *smaller_shapes]
     # A command with another --within or --keep may have made others, which compete again.
     earlier = run.made_earlier(candidates)
     for candidate in earlier:
@@ -68,7 +71,7 @@ def candidates_without_training(run: Run) -> list[Candidate]:
     scheme = "int8-published" if ACTIVATION_SCALES in config else "int8-dynamic"
     found = [Candidate(run.name("quantized"), "int8", ({"quantize": {"scheme": scheme}},))]
     if run.options.aim == "smallest":
-        found.append(Candidate(run.name("int4"), "int4", ({"quantize": {"scheme": "int4-blocks"}},)))
+        found.append(Candidate(run.name("int4"), "int4", ({"quantize": {"scheme": FOUR_BITS}},)))
     return found
 
 
@@ -118,6 +121,26 @@ def _make_and_measure(run: Run, candidates: Sequence[Candidate]) -> None:
     for candidate in candidates:
         run.make(candidate)
         run.measure_and_announce(candidate)
+
+
+def _in_four_bits(run: Run, shapes: Sequence[Candidate]) -> list[Candidate]:
+    """Makes and measures shapes with int4 weights in place of int8, the smallest shape first, while there is time."""
+    made: list[Candidate] = []
+    for shape in reversed(shapes):
+        has_time = run.folder.find_or_make(
+            f"{TIME_FOR}{name_in_four_bits(shape.name)}", lambda: run.plan.left > END_SHARE / 2 * run.plan.within
+        )
+        if not has_time:
+            break
+        steps = [{"quantize": {"scheme": FOUR_BITS}} if "quantize" in step else step for step in shape.steps]
+        made.append(Candidate(name_in_four_bits(shape.name), f"{shape.title}, int4", tuple(steps)))
+        _make_and_measure(run, made[-1:])
+    return made
+
+
+def name_in_four_bits(name: str) -> str:
+    """Returns the name of a shape with int4 weights."""
+    return f"{name}-int4"
 
 
 def with_search(candidates: Sequence[Candidate], row: DecodingRow) -> list[Candidate]:

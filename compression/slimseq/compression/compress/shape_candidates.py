@@ -26,16 +26,18 @@ from slimseq.compression.compress.staged_training import (
     train_first_stage,
     training_options,
 )
-from slimseq.compression.compress.start.changed_options import STEPS_OF
+from slimseq.compression.compress.start.changed_options import STEPS_OF, TIME_FOR
 from slimseq.compression.compress.start.checks import has_memory_to_train
 from slimseq.compression.compress.structures.structure_rows import StructureRow, structure_rows
-from slimseq.compression.compress.time_plan import SHORT_TRAINING_SHARE
+from slimseq.compression.compress.time_plan import LOSSES_SHARE, SHORT_TRAINING_SHARE
 from slimseq.models_store.measurements import Performance
 
 # Steps after which the speed of a training is known well enough to plan with.
 TRIAL_STEPS = 10
 # A first stage of fewer steps would compare noise.
 MIN_FIRST_STAGE_STEPS = 40
+# The losses may take this many times their share of the time.
+LOSSES_TOLERANCE = 2
 # How cut models are quantized.
 SCHEME = "int8-dynamic"
 # A speed between two others is tried if it is at least this many times as fast as the slower one.
@@ -88,6 +90,10 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
     if not run.folder.find_or_make("has memory to train", lambda: has_memory_to_train(run.original)):
         return ShapeCandidates([], ["There was too little memory for training, so that no layers were cut."])
     finder = ShapeFinder(run, decoding)
+    remark = _too_slow_for_losses(run, finder)
+    if remark is not None:
+        finder.close()
+        return ShapeCandidates([], [remark])
     shapes = finder.find_shapes()
     for shape in shapes:
         title = shape.title(run.options.aim)
@@ -109,6 +115,24 @@ def find_shape_candidates(run: Run, decoding: DecodingChoice) -> ShapeCandidates
         structures=structures,
         predicted={each.shape.name: whole_seconds / each.shape.seconds for each in finished},
         whole=run.name("quantized" if not decoding.settings else f"quantized-{decoding.name}"),
+    )
+
+
+def _too_slow_for_losses(run: Run, finder: ShapeFinder) -> str | None:
+    """Says that there is too little time to measure what layers are worth, or returns None.
+
+    A large model with long texts takes many minutes for it, in which other candidates can be measured.
+    """
+    needed = finder.least_seconds_of_losses()
+    has_time = run.folder.find_or_make(
+        f"{TIME_FOR}losses", lambda: needed <= LOSSES_TOLERANCE * run.plan.part(LOSSES_SHARE)
+    )
+    if has_time:
+        return None
+    minutes = math.ceil(needed / (LOSSES_TOLERANCE * LOSSES_SHARE) / 60)
+    return (
+        f"There was no time to cut layers: to measure what they are worth takes {needed / 60:.0f} minutes for this "
+        f"model and these texts. The same with --within {minutes}m goes on."
     )
 
 

@@ -16,6 +16,7 @@ from slimseq.compression.compress.run import Run
 from slimseq.compression.compress.start.changed_options import BETWEEN, COSTS, SHAPES, trainings
 from slimseq.compression.compress.structures.cost_measurement import measure_costs
 from slimseq.compression.compress.structures.costs import CostTable
+from slimseq.compression.compress.structures.effort import least_seconds
 from slimseq.compression.compress.structures.loss_table import LossTable
 from slimseq.compression.compress.structures.losses import divergence, measure_losses
 from slimseq.compression.compress.structures.shape_search import largest_target, search
@@ -163,6 +164,13 @@ class ShapeFinder:
         aim = self._run.options.aim
         largest = largest_target(self.whole(), self.losses(), self.costs(), aim, self.used_tokens())
         return [round(largest ** (step / (TARGETS + 1)), 2) for step in range(1, TARGETS + 1)]
+
+    def least_seconds_of_losses(self) -> float:
+        """Returns about how long it takes at least to measure what the layers are worth."""
+        seconds: float = self._run.folder.find_or_make(
+            "least seconds of losses", lambda: least_seconds(self.parent.model, self.probes(), self._run.own_context)
+        )
+        return seconds
 
     def losses(self) -> LossTable:
         run = self._run

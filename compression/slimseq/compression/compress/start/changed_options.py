@@ -14,8 +14,9 @@ from slimseq.compression.compress.run_folder import RunFolder
 from slimseq.compression.compress.start.command_record import COMMAND, KEEP, TEST, WITHIN
 from slimseq.compression.errors import BadParameters
 
-# Beginnings of names of findings: the number of steps of a training, and shapes that were tried at last.
-STEPS_OF, BETWEEN = "steps of ", "shapes between, "
+# Beginnings of names of findings: the number of steps of a training, shapes that were tried at last, and whether there
+# was time for a candidate.
+STEPS_OF, BETWEEN, TIME_FOR = "steps of ", "shapes between, ", "time for "
 # The speeds of all variants, which are measured side by side.
 SPEEDS = "speeds"
 # What follows a shape's name in the name of a finding of its training.
@@ -24,7 +25,7 @@ AT_STEP = " at step "
 # The findings that depend on each option that may change, by the beginnings of their names. Everything else stays.
 # The number of dev pairs stays even with more time: with others, pairs that have chosen would confirm.
 FOUND_ANEW: Mapping[str, Sequence[str]] = {
-    WITHIN: ("allows training", "has memory to train", "first stage steps", STEPS_OF, BETWEEN, SPEEDS),
+    WITHIN: ("allows training", "has memory to train", "first stage steps", STEPS_OF, BETWEEN, TIME_FOR, SPEEDS),
     # The search is chosen again among the settings that were measured. Shapes keep the search that they were made with.
     # Shapes are tried between those that keep the bar and those that miss it, so that another bar has others.
     KEEP: (BETWEEN, SPEEDS),
@@ -32,7 +33,7 @@ FOUND_ANEW: Mapping[str, Sequence[str]] = {
     TEST: (),
 }
 # The parts of a record whose values are hashes. Errors name these parts without their values.
-HASHED = {"the model", "--data", "--unlabelled", "--dev"}
+HASHED = {"the model", "--data", "--unlabelled", "--teacher-outputs", "--dev"}
 # The shapes to train, and how often they were trained anew. A finding for each variant that was made.
 SHAPES, TRAININGS, MADE = "shapes", "trainings", "made "
 # The name of the search of the shapes, and the first finding that depends on it.

@@ -5,17 +5,27 @@ Probes say what such errors are worth: the whole model runs with one part cut an
 with those of the whole model. Levels that are not probed get a loss in proportion to their error.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from slimseq.compression.compress.structures.effort import (
+    FEWEST_PAIRS,
+    LAYERS_SHARE,
+    LAYERS_TRIED,
+    RANKING_SHARE,
+    Effort,
+    batch_tokens,
+    first_batches,
+    seconds_of_pair,
+    small_batches,
+)
 from slimseq.compression.compress.structures.loss_table import LayerLoss, LossTable, PartLoss, levels_of
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
@@ -31,23 +41,6 @@ from slimseq.compression.train.loss import distillation_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-# Shares of the bound of the time: for the ranking, which runs all calibration pairs, and for whole layers. Probes of
-# parts get what is left.
-RANKING_SHARE = 0.4
-LAYERS_SHARE = 0.2
-# Fewest pairs for a measurement in a bounded time: with fewer, chance decides.
-FEWEST_PAIRS = 8
-# The logits of a batch take at most this share of the bytes of the model, but a batch has a few tokens in any case.
-# Several tensors of their size are in memory at a time.
-LOGITS_SHARE = 0.1
-FEWEST_BATCH_TOKENS = 256
-MOST_BATCH_TOKENS = 1024
-BYTES_PER_LOGIT = 4
-# Levels of a part that are probed at most: more than any part has.
-MOST_LEVELS = 100
-# Layers that are tried for each removal after the first: those whose removal added least when it was last tried.
-LAYERS_TRIED = 4
 
 
 def divergence(original: "PreTrainedModel", cut: "PreTrainedModel", pairs: TrainingSet, context: Context) -> float:
@@ -69,7 +62,7 @@ def divergence(original: "PreTrainedModel", cut: "PreTrainedModel", pairs: Train
     total, tokens = 0.0, 0
     with torch.inference_mode(), context.progress() as display:
         task = display.add_task("Comparing outputs", total=len(pairs), status="")
-        for batch in one_pass(pairs, _batch_tokens(original), pad_id_of(original)):
+        for batch in one_pass(pairs, batch_tokens(original), pad_id_of(original)):
             on_device = batch.to(context.device)
             total += _summed_divergence(logits_of(original, on_device), logits_of(cut, on_device), on_device)
             tokens += _targets(batch)
@@ -102,11 +95,11 @@ def measure_losses(
     started = time.monotonic()
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
-    batches = _batches(model, probes, context.seed)
-    effort = _Effort.whole(model, len(probes))
+    batches = small_batches(model, probes, context.seed)
+    effort = Effort.whole(model, len(probes))
     deadline = ranking_deadline = None
     if seconds is not None:
-        effort = effort.within(seconds, _seconds_of_pair(model, batches[0], context))
+        effort = effort.within(seconds, seconds_of_pair(model, batches[0], context))
         # With a cache, the order is needed again for every cut, so that a quick one would save nothing.
         ranking_deadline = started + seconds * RANKING_SHARE if cache is None else None
         deadline = started + seconds * (1 - LAYERS_SHARE)
@@ -125,42 +118,8 @@ def measure_losses(
         found, tokens = _probe(model, batches, variants, context, lambda: display.advance(task), deadline)
     losses = iter(found)
     parts = [cut.part_loss({kept: next(losses) for kept in cut.fits}) for cut in cuts]
-    removals = _removals_of_layers(model, _first(batches, effort.layer_pairs), context)
+    removals = _removals_of_layers(model, first_batches(batches, effort.layer_pairs), context)
     return LossTable(tuple(parts), removals, stacks_of_shared_heads(architecture_of_model(model)), tokens)
-
-
-@dataclass(frozen=True)
-class _Effort:
-    """How much is measured."""
-
-    parts: int
-    layers: int
-    probe_pairs: int
-    layer_pairs: int
-    """Pairs on which whole layers are tried."""
-    probed_levels: int = MOST_LEVELS
-    """Levels of each part that are probed, at most."""
-
-    @classmethod
-    def whole(cls, model: "PreTrainedModel", probe_pairs: int) -> "_Effort":
-        layers = len(architecture_of_model(model).layers)
-        return cls(len(parts_of(model)), layers, probe_pairs, probe_pairs)
-
-    def within(self, seconds: float, seconds_of_pair: float) -> "_Effort":
-        """Returns an effort that takes about some time, given the time of one forward pass of a pair."""
-
-        def affordable(share: float, passes: int, pairs: int) -> int:
-            return min(pairs, max(FEWEST_PAIRS, int(seconds * share / (seconds_of_pair * passes))))
-
-        # Each layer is tried once, and LAYERS_TRIED of those left are tried after each removal.
-        layer_passes = self.layers * (1 + LAYERS_TRIED)
-        probe_seconds = seconds * (1 - RANKING_SHARE - LAYERS_SHARE)
-        levels = int(probe_seconds / (seconds_of_pair * self.probe_pairs * self.parts))
-        return replace(
-            self,
-            layer_pairs=affordable(LAYERS_SHARE, layer_passes, self.layer_pairs),
-            probed_levels=min(MOST_LEVELS, max(1, levels)),
-        )
 
 
 @dataclass(frozen=True)
@@ -299,40 +258,6 @@ def _trials(stacks: Iterable[int]) -> int:
 
 def _without(model: "PreTrainedModel", stack: str, layers: Sequence[str]) -> _Variant:
     return _Variant(stack, lambda: skipping(model, layers))
-
-
-def _batches(model: "PreTrainedModel", pairs: TrainingSet, seed: int) -> list[Batch]:
-    """Returns all pairs in small batches, in an order of the seed, so that the first ones are like all."""
-    batches = list(one_pass(pairs, _batch_tokens(model), pad_id_of(model)))
-    random.Random(seed).shuffle(batches)
-    return batches
-
-
-def _first(batches: Sequence[Batch], pairs: int) -> list[Batch]:
-    """Returns the first batches that have at least some number of pairs together."""
-    found: list[Batch] = []
-    for batch in batches:
-        if sum(each.rows for each in found) >= pairs:
-            break
-        found.append(batch)
-    return found
-
-
-def _batch_tokens(model: "PreTrainedModel") -> int:
-    model_bytes = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    affordable = int(LOGITS_SHARE * model_bytes / (BYTES_PER_LOGIT * model.config.vocab_size))
-    return min(max(affordable, FEWEST_BATCH_TOKENS), MOST_BATCH_TOKENS)
-
-
-def _seconds_of_pair(model: "PreTrainedModel", batch: Batch, context: Context) -> float:
-    """Measures the time of a forward pass, in seconds a pair, the second of two."""
-    on_device, seconds = batch.to(context.device), 0.0
-    with torch.inference_mode():
-        for _ in range(2):
-            started = time.monotonic()
-            float(logits_of(model, on_device).sum())
-            seconds = time.monotonic() - started
-    return seconds / batch.rows
 
 
 def _summed_divergence(own: torch.Tensor, other: torch.Tensor, batch: Batch) -> float:
