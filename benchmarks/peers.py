@@ -46,6 +46,9 @@ OURS = "slimseq-"
 ENGINE = "slimseq-onnxruntime-int8"
 # Systems that can use the cores in several ways (`Layout`): all for one batch, or each for a part of the batch.
 WITH_LAYOUTS = (OURS, "ctranslate2-")
+# Systems without parts of a batch, which get all cores, or one: where threads wait for one another at each operation,
+# one may be faster.
+WITH_FEWER_THREADS = ("openvino-",)
 # The table of ratios compares us with these systems, which have int8 weights like ours.
 COMPARED = ("optimum-int8", "openvino-int8", "ctranslate2-int8", "ctranslate2-iterable-int8")
 # What is measured where the command does not say: variants with all systems, shapes with those that have int8 weights
@@ -124,7 +127,7 @@ def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: 
     """
     folder, opened = model.place.folder, []
     for system in given.systems:
-        layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
+        layouts = layouts_of(system, given.threads)
         with leaving_out(found, f"{model.name}: {system}"):
             with Child(folder / f"{system}-make.log", given.threads) as maker:
                 maker.call(open_system, system, model.place, layouts[0])
@@ -133,6 +136,15 @@ def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: 
                 seconds = child.call(open_system, system, model.place, layout)
                 opened.append(Contender(system, layout, child, model, load_seconds=seconds))
     return opened
+
+
+def layouts_of(system: str, threads: int) -> list[Layout]:
+    """Returns the ways in which a system uses the cores. All are measured, and the faster one is shown."""
+    if system.startswith(WITH_LAYOUTS):
+        return even_layouts(threads)
+    if system.startswith(WITH_FEWER_THREADS) and threads > 1:
+        return [Layout(1, threads), Layout(1, 1)]
+    return [Layout(1, threads)]
 
 
 def remaining(contenders: Sequence[Contender], found: Record) -> list[Contender]:

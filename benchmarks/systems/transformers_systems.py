@@ -52,7 +52,7 @@ def optimum(place: Place, layout: Layout) -> Generate:
         session_options=options,
         local_files_only=True,
     )
-    return _with_generate(model, place, layout)
+    return _with_generate(model, place)
 
 
 def openvino(place: Place, layout: Layout) -> Generate:
@@ -69,7 +69,7 @@ def openvino(place: Place, layout: Layout) -> Generate:
             exported.save_pretrained(new)
     settings = {**OPENVINO_SETTINGS, "INFERENCE_NUM_THREADS": str(layout.threads)}
     model = OVModelForSeq2SeqLM.from_pretrained(str(folder), export=False, ov_config=settings, local_files_only=True)
-    return _with_generate(model, place, layout)
+    return _with_generate(model, place)
 
 
 def transformers(place: Place, layout: Layout) -> Generate:
@@ -77,16 +77,19 @@ def transformers(place: Place, layout: Layout) -> Generate:
     from transformers import AutoModelForSeq2SeqLM
 
     model = AutoModelForSeq2SeqLM.from_pretrained(place.original, dtype=torch.float32, local_files_only=True)
-    return _with_generate(model.eval(), place, layout)
+    return _with_generate(model.eval(), place, layout.threads)
 
 
-def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
-    """Returns transformers' `generate`, which optimum's models have too."""
+def _with_generate(model: Any, place: Place, torch_threads: int = 1) -> Generate:
+    """Returns transformers' `generate`, which optimum's models have too.
+
+    `torch_threads` is more than one where torch runs the model. Its threads would take the cores of another runtime.
+    """
     import torch
     from torch.nn.utils.rnn import pad_sequence
     from transformers import GenerationConfig
 
-    torch.set_num_threads(layout.threads)
+    torch.set_num_threads(torch_threads)
     known = read_configuration(place.original)
 
     def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
