@@ -201,6 +201,28 @@ def test_texts_without_targets_report_agreement(learned: Path, tmp_path: Path) -
     assert not context.store.manifest(TASK, front.variants[0].variant).quality
 
 
+def test_outputs_that_were_made_before_are_the_targets_of_all_their_texts(learned: Path, tmp_path: Path) -> None:
+    context = context_with(learned, tmp_path)
+    rows = [json.loads(line) for line in Path(written_pairs(tmp_path / "pairs.jsonl", 400)).read_text().splitlines()]
+    texts, outputs, few = tmp_path / "texts.txt", tmp_path / "outputs.jsonl", tmp_path / "few.jsonl"
+    texts.write_text("".join(f"{row['source']}\n" for row in rows))
+    job = ("generate", TASK, "learned", "--as-is", "--data", texts, "--store", context.store.root)
+    assert invoked(*job, "--out", outputs).code == 0
+    few.write_text("".join(line + "\n" for line in outputs.read_text().splitlines()[:150]))
+    given = ("--unlabelled", texts, "--teacher-outputs")
+
+    refused = compress(context, tmp_path, *given, few)
+    command = compress(context, tmp_path, *given, outputs)
+
+    assert refused.code == 1
+    assert "few.jsonl lacks 250 of 400 outputs" in refused.error
+    assert command.code == 0, command.error
+    assert "outputs.jsonl has learned's outputs for 400 of 400 texts" in command.error
+    labelled = [json.loads(line) for line in (tmp_path / "run" / "labelled.jsonl").read_text().splitlines()]
+    written = {row["text"]: row["output"] for row in map(json.loads, outputs.read_text().splitlines())}
+    assert {row["source"]: row["target"] for row in labelled} == written
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -209,6 +231,7 @@ def test_texts_without_targets_report_agreement(learned: Path, tmp_path: Path) -
         (("--metric", "bleurt"), "has bleu, chrf, chrf++"),
         (("--metric", "bleu", "--scorer", "cat"), "takes the place of --metric"),
         ((), "give pairs with --data"),
+        (("--teacher-outputs", "outputs.jsonl"), "give texts with --unlabelled too"),
     ],
 )
 def test_bad_options_are_one_line_and_make_nothing(tmp_path: Path, words: tuple[str, ...], message: str) -> None:

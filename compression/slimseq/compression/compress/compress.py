@@ -14,7 +14,12 @@ from pathlib import Path
 from slimseq.compression.artifacts.publish import check_name
 from slimseq.compression.compress.candidate import FrontPoint
 from slimseq.compression.compress.compress_options import CompressOptions
-from slimseq.compression.compress.find_candidates import candidates_without_training, check_bar, find_candidates
+from slimseq.compression.compress.find_candidates import (
+    candidates_without_training,
+    check_bar,
+    find_candidates,
+    name_in_four_bits,
+)
 from slimseq.compression.compress.front import choose_front
 from slimseq.compression.compress.measuring import Judge, seconds_of_a_pair
 from slimseq.compression.compress.publish_front import publish_front
@@ -168,7 +173,8 @@ def _begin(
     folder.find_or_make(COMMAND, lambda: record)
     train, dev = list(options.train), list(options.dev)
     if options.unlabelled:
-        train = [label_with_original(context, original, options.unlabelled, folder, plan)]
+        made_before = options.teacher_outputs
+        train = [label_with_original(context, original, options.unlabelled, folder, plan, made_before)]
     data = read_data(context, original, train, dev, folder.path, is_agreement=bool(options.unlabelled))
     if options.scorer is not None:
         probe = data.dev[:SCORER_PAIRS]
@@ -195,7 +201,10 @@ def _begin(
     write_examples(folder.path / CHOOSING, run.choosing)
     check_tests(run)
     if is_new:
-        check_names(run, candidates_without_training(run), shape_names(run))
+        shapes = shape_names(run)
+        if options.aim == "smallest":
+            shapes += [name_in_four_bits(name) for name in shapes]
+        check_names(run, candidates_without_training(run), shapes)
     if change.is_longer:
         for shape in renamed_shapes(folder)[SHAPES]:
             check_name(context, task, shape["name"])

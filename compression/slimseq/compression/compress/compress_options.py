@@ -44,6 +44,9 @@ class CompressOptions:
     """Texts without targets, in place of --data: a .jsonl file (also .gz), or a text file with one text a line. For
     translation, texts are split into sentences. The original's own outputs are the targets, and agreement is reported
     in place of quality. Repeatable."""
+    teacher_outputs: Annotated[Path | None, Parameter(group=DATA)] = None
+    """The original's outputs for --unlabelled, made before by `generate --as-is`, perhaps on other machines. All texts
+    that the file has an output for are used."""
     scorer: Annotated[str | None, Parameter(group=DATA)] = None
     """Command that scores outputs in place of --metric. It reads JSON lines with source, output and reference, and
     writes one number a line; higher is better."""
@@ -73,6 +76,8 @@ class CompressOptions:
                 if not self.train
                 else "--unlabelled takes the place of --data: give one of them"
             )
+        if self.teacher_outputs is not None and not self.unlabelled:
+            raise BadParameters("--teacher-outputs has the targets of --unlabelled: give texts with --unlabelled too")
         if self.name and not re.fullmatch(NAME_PATTERN, self.name):
             raise BadParameters(
                 f"--name {self.name!r} is no beginning of names: use lower-case letters, digits, dots, dashes and "

@@ -22,6 +22,7 @@ def command_record(context: Context, original: Manifest, options: CompressOption
         "the model": original.digest,
         "--data": data_digest(options.train),
         "--unlabelled": data_digest(options.unlabelled),
+        "--teacher-outputs": data_digest([str(options.teacher_outputs)]) if options.teacher_outputs else None,
         "--dev": data_digest(options.dev),
         TEST: data_digest(options.test),
         KEEP: options.keep,

@@ -11,6 +11,7 @@ from slimseq.compression.errors import BadData
 from slimseq.compression.held_out import check_held_out, check_tested_apart, hashes_of
 from slimseq.compression.importing.firefox_download import SCHEME
 from slimseq.compression.train.data.training_data import read_unlabelled
+from slimseq.evaluation.bulk.teacher_outputs import TeacherOutputs
 from slimseq.models_store.manifest import Task
 
 
@@ -29,6 +30,9 @@ def check_data_first(context: Context, task: Task, source: str, options: Compres
     tests = read_test_data(task, options.test)
     if options.unlabelled:
         check_enough_texts(len(read_unlabelled(task, options.unlabelled)))
+        if options.teacher_outputs is not None:
+            # Whether they are the original's is seen when it is there.
+            TeacherOutputs(options.teacher_outputs)
         return
     languages = source.removeprefix(SCHEME).split("-") if source.startswith(SCHEME) else []
     if len(languages) != 2:
