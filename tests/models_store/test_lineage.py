@@ -28,6 +28,13 @@ def test_a_variant_belongs_to_the_base_model_that_it_was_made_from_and_not_to_or
     assert lineage_labels(int8, manifests) == ("opus", "prune", "quantize")
 
 
+def test_a_variant_of_a_reference_whose_search_has_changed_shows_the_steps_after_those_of_the_base_model() -> None:
+    opus, opus_before = manifest(variant="opus"), manifest(variant="opus-before")
+    small = variant_of(opus_before, "small", reference=Reference(variant="opus", digest=opus.digest))
+
+    assert lineage_labels(small, [opus, small]) == ("opus", "prune")
+
+
 def test_a_base_model_that_is_trained_further_is_a_base_model_of_its_own() -> None:
     opus = manifest(variant="opus")
     tuned = trained(opus, "tuned")

@@ -5,6 +5,7 @@ A manifest names the root as its `reference`, by digest, because names can chang
 the same model.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from slimseq.models_store.manifest import Manifest, Reference
@@ -72,14 +73,21 @@ def reference_label(manifest: Manifest, manifests: Sequence[Manifest]) -> str:
 
 
 def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[str, ...]:
-    """Returns the name of a variant's reference and the techniques that made the variant from it."""
+    """Returns the name of a variant's reference and the techniques that made the variant from it.
+
+    Where no step began with the reference's files, these are the steps after those that made a base model. The search
+    of a reference may have changed since then.
+    """
     label = reference_label(manifest, manifests)
     if is_root(manifest):
         return (label,)
     reference = reference_of(manifest, manifests)
     techniques = tuple(step.technique for step in manifest.lineage)
     starts = [index for index, step in enumerate(manifest.lineage) if step.parent == reference.digest]
-    return (label, *techniques[starts[0] :]) if starts else techniques
+    if starts:
+        return (label, *techniques[starts[0] :])
+    of_variant = itertools.dropwhile(lambda technique: technique in BASE_TECHNIQUES, techniques)
+    return (label, *of_variant)
 
 
 def demonstrations(manifests: Iterable[Manifest]) -> set[str]:
