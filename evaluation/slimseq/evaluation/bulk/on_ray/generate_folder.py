@@ -219,7 +219,9 @@ def _run(
         dataset = dataset.map_batches(
             Engine,
             fn_constructor_args=(setup, field, form),
-            compute=ActorPoolStrategy(size=workers),
+            # A part takes much longer than it takes to send one. An engine that had another one waiting would keep it,
+            # while others have nothing left to do.
+            compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
