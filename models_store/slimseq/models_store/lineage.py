@@ -75,8 +75,8 @@ def reference_label(manifest: Manifest, manifests: Sequence[Manifest]) -> str:
 def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[str, ...]:
     """Returns the name of a variant's reference and the techniques that made the variant from it.
 
-    Where no step began with the reference's files, these are the steps after those that made a base model. The search
-    of a reference may have changed since then.
+    Where no step began with the files of the reference that the manifest names, these are the steps after those that
+    made a base model: the search of a reference may have changed since then.
     """
     label = reference_label(manifest, manifests)
     if is_root(manifest):
@@ -86,6 +86,8 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
     starts = [index for index, step in enumerate(manifest.lineage) if step.parent == reference.digest]
     if starts:
         return (label, *techniques[starts[0] :])
+    if manifest.reference is None:
+        return techniques
     of_variant = itertools.dropwhile(lambda technique: technique in BASE_TECHNIQUES, techniques)
     return (label, *of_variant)
 

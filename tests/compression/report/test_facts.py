@@ -36,8 +36,8 @@ def test_a_store_without_artifacts_for_the_task_is_refused(store: Store) -> None
         facts_of(store, [Task.SUMMARIZATION])
 
 
-def test_lineage_starts_at_the_original_unless_the_variant_has_another(store: Store) -> None:
+def test_lineage_starts_at_the_reference_and_leaves_out_how_its_base_model_was_made(store: Store) -> None:
     amend(store, "pruned", lineage=[Step(technique="import", seed=7), Step(technique="prune")])
 
     lineages = [variant.lineage for variant in facts(store).variants]
-    assert lineages == [("original",), ("original", "prune", "quantize"), ("import", "prune")]
+    assert lineages == [("original",), ("original", "prune", "quantize"), ("original", "prune")]

@@ -25,6 +25,7 @@ from slimseq.evaluation.bulk.file_job import Occupied, check_disk, data_states
 from slimseq.evaluation.bulk.generate_file import WORKER_BYTES, EngineChoice, OnProgress, Summary, job_key, open_data
 from slimseq.evaluation.bulk.journal import Progress
 from slimseq.evaluation.bulk.lines import STANDARD
+from slimseq.evaluation.bulk.on_ray.cpus import TASK_CPUS, cores_of_nodes, default_workers, engine_cpus
 from slimseq.evaluation.bulk.on_ray.error_reason import reason_of
 from slimseq.evaluation.bulk.on_ray.job_folder import INDEX, JobFolder, exists, write_lines
 from slimseq.evaluation.bulk.on_ray.parts import CheckpointIds, Part, plan_parts
@@ -36,10 +37,6 @@ from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.inference.generator import runtimes_for
 from slimseq.models_store.errors import CannotWrite
 
-# CPUs that Ray reserves for a thread of an engine. The other half of the cluster is for reading and writing, which take
-# little, and for the engines of nodes that die: with all CPUs reserved, their rows would wait for a new node.
-ENGINE_CPUS = 0.5
-TASK_CPUS = 0.25
 # Time between two looks at the parts that are whole, in seconds.
 PROGRESS_SECONDS = 2.0
 
@@ -126,7 +123,7 @@ def generate_folder(
         with Workers[Any](setup, 1):
             pass
         _connect()
-        workers = engine.workers or _default_workers(engine.threads)
+        workers = engine.workers or default_workers(cores_of_nodes(), engine.threads)
         if not goes_on:
             folder.begin(key)
         done = folder.committed_rows()
@@ -183,12 +180,6 @@ def _connect() -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _default_workers(threads: int) -> int:
-    """Returns as many engines as the cores of all nodes have work for."""
-    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return max(sum(each // threads for each in cores), 1)
-
-
 def _run(
     folder: JobFolder,
     source: RowSource,
@@ -225,7 +216,7 @@ def _run(
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=ENGINE_CPUS * setup.threads,
+            num_cpus=engine_cpus(cores_of_nodes(), workers, setup.threads),
             memory=memory,
             udf_modifying_row_count=False,
         )
