@@ -1,8 +1,8 @@
 """`python -m benchmarks.cluster_files`: how the speed of `slimseq generate --on ray` grows with the number of engines.
 
-It starts Ray on this machine with as many CPUs as there are engines, and needs the extra `cluster`. The kernels of the
-engines sleep (`benchmarks.systems.sleeping`), so that many engines fit a few cores. What is left of the cost is that of
-the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the moment when all
+It starts Ray on this machine with as many CPUs as there are engines, at least two, and needs the extra `cluster`. The
+kernels of the engines sleep (`benchmarks.systems.sleeping`), so that many engines fit a few cores. What is left of the
+cost is that of the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the moment when all
 engines are open until the last part is written. The number of parts is the same for each engine.
 """
 
@@ -22,6 +22,7 @@ from benchmarks.command import Record, make_parser, measured_on, record, run, sa
 from benchmarks.systems import sleeping
 from slimseq.evaluation.bulk import windows
 from slimseq.evaluation.bulk.generate_file import EngineChoice
+from slimseq.evaluation.bulk.on_ray.cpus import LEAST_CPUS
 from slimseq.evaluation.bulk.on_ray.generate_folder import FolderJob, generate_folder
 from slimseq.evaluation.bulk.row_settings import RowSettings
 from slimseq.evaluation.bulk.workers import EngineSetup
@@ -39,7 +40,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     texts = [" ".join(each.source.split()) for each in load_examples(task, given.data).examples]
     # Parts as short as the model is slow: with kernels that sleep, a whole window takes half a minute.
     windows.WINDOW_ROWS = given.rows
-    engine = EngineChoice(Store(given.store), task, variant, RowSettings(options={"num_beams": 1}), sleeping.RUNTIME)
+    settings = RowSettings(options={"num_beams": 1})
     jobs = []
     for workers in given.workers:
         parts = workers * given.parts
@@ -48,11 +49,12 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
         data = folder / "data.txt"
         data.write_text("\n".join(islice(cycle(texts), parts * given.rows)), encoding="utf-8")
         job = FolderJob((data,), str(folder / "out"), parts=parts)
+        engine = EngineChoice(Store(given.store), task, variant, settings, sleeping.RUNTIME, workers=workers)
         rows, seconds = _run_job(job, engine, given.step, workers, folder)
         jobs.append({"workers": workers, "rows": rows, "seconds": seconds})
         say(f"{workers} engines: {rows:,} rows in {seconds:.1f} s")
-    settings = {"model": given.model, "parts": given.parts, "rows": given.rows, "step_seconds": given.step}
-    return record(settings=settings, jobs=jobs)
+    given_settings = {"model": given.model, "parts": given.parts, "rows": given.rows, "step_seconds": given.step}
+    return record(settings=given_settings, jobs=jobs)
 
 
 def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, folder: Path) -> tuple[int, float]:
@@ -66,8 +68,8 @@ def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, fo
 
     ray.init(
         "local",
-        num_cpus=workers,
-        _memory=workers * MEMORY_BYTES_PER_ENGINE,
+        num_cpus=max(workers, LEAST_CPUS),
+        _memory=max(workers, LEAST_CPUS) * MEMORY_BYTES_PER_ENGINE,
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
