@@ -2,8 +2,8 @@
 
 It starts Ray on this machine with as many CPUs as there are engines, at least two, and needs the extra `cluster`. The
 kernels of the engines sleep (`benchmarks.systems.sleeping`), so that many engines fit a few cores. What is left of the
-cost is that of the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the moment when all
-engines are open until the last part is written. The number of parts is the same for each engine.
+cost is that of the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the
+moment when all engines are open until the last part is written. The number of parts is the same for each engine.
 """
 
 import argparse
