@@ -1,4 +1,4 @@
-"""Outputs that `slimseq generate --as-is` made before, perhaps on other machines, for `distill` and `evaluate`.
+"""Outputs that `slimseq generate --as-is` made before, perhaps on other machines, for `distill`, `evaluate` and `compress`.
 
 A row has an id that follows from its text, the artifact's digest and the options. So an output is only found if it is
 of the same artifact, with the same options, for the same text.

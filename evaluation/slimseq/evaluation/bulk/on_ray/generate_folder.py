@@ -123,7 +123,9 @@ def generate_folder(
         with Workers[Any](setup, 1):
             pass
         _connect()
-        workers = engine.workers or default_workers(cores_of_nodes(), engine.threads)
+        cores = cores_of_nodes()
+        workers = engine.workers or default_workers(cores, engine.threads)
+        reserved = engine_cpus(cores, workers, engine.threads)
         if not goes_on:
             folder.begin(key)
         done = folder.committed_rows()
@@ -132,7 +134,7 @@ def generate_folder(
             sizes = manifest.size.bytes_by_format
             memory = WORKER_BYTES + max(sizes.values(), default=0)
             source = RowSource(files, parts, data.field, ids)
-            _run(folder, source, len(parts), setup, data.field, form, workers, memory)
+            _run(folder, source, len(parts), setup, data.field, form, workers, reserved, memory)
         if data_states(job.data) != states:
             raise DatasetUnavailable("a data file changed while it was read; --anew begins anew")
         found, reasons = _read_back(folder, form, data.field, total)
@@ -188,9 +190,10 @@ def _run(
     field: str,
     form: RowFile,
     workers: int,
+    reserved: float,
     memory: int,
 ) -> None:
-    """Runs what is left of a job, on Ray Data.
+    """Runs what is left of a job, on Ray Data. An engine reserves `reserved` CPUs and `memory` bytes.
 
     Raises:
         WorkerFailed: an error ended it.
@@ -216,7 +219,7 @@ def _run(
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=engine_cpus(cores_of_nodes(), workers, setup.threads),
+            num_cpus=reserved,
             memory=memory,
             udf_modifying_row_count=False,
         )
