@@ -1,4 +1,6 @@
-"""Outputs that `slimseq generate --as-is` made before, perhaps on other machines, for `distill`, `evaluate` and `compress`.
+"""Outputs that `slimseq generate --as-is` made before, perhaps on other machines.
+
+`distill`, `evaluate` and `compress` read them.
 
 A row has an id that follows from its text, the artifact's digest and the options. So an output is only found if it is
 of the same artifact, with the same options, for the same text.
