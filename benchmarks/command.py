@@ -99,6 +99,11 @@ def leaving_out(found: Record, name: str) -> Iterator[None]:
         say(f"{name} is left out: {error}")
 
 
+def left_out_lines(found: Record) -> Iterator[str]:
+    """Yields a line for each error that `leaving_out` noted."""
+    yield from (f"{name} is left out: {reason}" for name, reason in found["left_out"].items())
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yields the lines of a table whose first column has words and whose other columns have figures."""
     yield f"| {' | '.join(head)} |"

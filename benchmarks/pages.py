@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.command import Record, search_name, table
+from benchmarks.command import Record, left_out_lines, search_name, table
 from benchmarks.loads.turns import Ratio
 from benchmarks.request_time import head as head_of_steps
 from benchmarks.request_time import step_rows
@@ -169,11 +169,18 @@ def _tables(
         return
     yield from ("", title)
     by_machine: dict[str, list[list[str]]] = {}
+    left_out: dict[str, list[str]] = {}
     for found in records:
         by_machine.setdefault(_machine(found), []).extend(rows_of(found))
+        # What a record of `serving` leaves out may be a measurement that the page does not show.
+        if "rows" in found:
+            left_out.setdefault(_machine(found), []).extend(f"- {line}" for line in left_out_lines(found))
     for machine, rows in by_machine.items():
         yield from ("", machine, "")
         yield from table(*_without_empty_columns(head, rows))
+        lines = left_out.get(machine)
+        if lines:
+            yield from ("", *lines)
         if any("plain" in row for row in rows):
             yield from ("", f"`plain` is twelve lines: {PLAIN_LACKS}.")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks.command import (
     Record,
     leaving_out,
+    left_out_lines,
     make_parser,
     measured_on,
     record,
@@ -188,7 +189,7 @@ def lines(found: Record) -> Iterator[str]:
         ratios = [[name, *(_ratio(name, cells, batch) for batch in batches)] for name in COMPARED if name in cells]
         yield from table(("Slimseq, times as fast as", *head), ratios)
         yield ""
-    yield from (f"{name} is left out: {reason}" for name, reason in found["left_out"].items())
+    yield from left_out_lines(found)
 
 
 def _system(name: str, rows: dict[int, Record], batches: Sequence[int]) -> list[str]:

@@ -65,10 +65,21 @@ def measure_variant(setup: Setup, seconds: float) -> Record:
         "characters": round(mean(len(each.text) for each in requests)),
         "answers": len(warmed_up),
         "client_us": figures.p50_ms * MICROSECONDS_A_MILLISECOND,
-        "total_us": median(_total(each["time_us"]) for each in warmed_up),
-        "loop_total_us": median(_total(each["loop_us"]) for each in warmed_up),
-        "time_us": {step: median(each["time_us"][step] for each in warmed_up) for step in STEPS},
-        "loop_us": {step: median(each["loop_us"][step] for each in warmed_up) for step in STEPS},
+        **medians(warmed_up),
+    }
+
+
+def medians(times: Sequence[Mapping[str, Mapping[str, float]]]) -> Record:
+    """Returns the medians of each step and of the sums of the steps, over some requests.
+
+    Args:
+        times: `time_us` and `loop_us` of each request, both by step, in microseconds.
+    """
+    return {
+        "total_us": median(_total(each["time_us"]) for each in times),
+        "loop_total_us": median(_total(each["loop_us"]) for each in times),
+        "time_us": {step: median(each["time_us"][step] for each in times) for step in STEPS},
+        "loop_us": {step: median(each["loop_us"][step] for each in times) for step in STEPS},
     }
 
 

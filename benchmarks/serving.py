@@ -17,7 +17,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
+from benchmarks.command import (
+    Record,
+    leaving_out,
+    left_out_lines,
+    make_parser,
+    measured_on,
+    record,
+    run,
+    say,
+    search_name,
+    table,
+)
 from benchmarks.loads.load import Client, Figures, make_requests
 from benchmarks.loads.mix import measure_mix
 from benchmarks.loads.turns import COMPARED_CLIENTS, Loads, Ratio, compare, ratio
@@ -132,7 +143,7 @@ def lines(found: Record) -> Iterator[str]:
     yield from table(head, [_load(each["name"], load) for each in found["servers"] for load in each["loads"]])
     yield ""
     yield from (f"- {line}" for line in _conclusions(found))
-    yield from (f"- {name} is left out: {reason}" for name, reason in found["left_out"].items())
+    yield from (f"- {line}" for line in left_out_lines(found))
 
 
 def _load(name: str, load: Record) -> list[str]:

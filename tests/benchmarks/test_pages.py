@@ -60,6 +60,16 @@ def shape_row(system: str, beams: int, batch: int, tokens_per_second: float) -> 
     return row | {"first_token_ms": 250.0 * beams} if batch == 1 else row
 
 
+def test_a_table_says_which_systems_failed(tmp_path: Path) -> None:
+    left_out = {"bart-base: openvino-int8": "its process ended"}
+    rows = [shape_row("slimseq-onnxruntime-int8", 1, 1, 300)]
+    found = record(settings={"threads": 2, "shapes": ["bart-base"]}, rows=rows, left_out=left_out)
+
+    written = page_of(tmp_path, shapes=found)
+
+    assert "\n- bart-base: openvino-int8 is left out: its process ended\n" in written
+
+
 def test_a_shape_has_one_row_with_both_searches_memory_and_time_to_load(tmp_path: Path) -> None:
     rows = [
         shape_row(system, beams, batch, speed * batch / beams)

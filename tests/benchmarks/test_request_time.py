@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.request_time import main
+from benchmarks.request_time import main, medians
 from benchmarks.systems.timed_service import AFTERWARDS, STEPS
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_store
 from tests.families import Family
+
+
+def test_the_steps_of_a_request_but_the_log_add_up_to_its_total() -> None:
+    times = [{name: dict.fromkeys(STEPS, factor * 10.0) for name in ("time_us", "loop_us")} for factor in (1, 2, 5)]
+
+    found = medians(times)
+
+    for steps, total in (("time_us", "total_us"), ("loop_us", "loop_total_us")):
+        assert found[steps] == dict.fromkeys(STEPS, 20.0)
+        assert found[total] == sum(time for step, time in found[steps].items() if step != AFTERWARDS)
 
 
 # It starts servers.
