@@ -50,8 +50,12 @@ PLANS = {
 
 def learned_store(folder: Path) -> Path:
     """Makes a store with `translation/learned`: a random model writes nothing, so that nothing could be kept."""
+    return taught_store(folder, written_pairs(folder / "train.jsonl", 400, seed=9))
+
+
+def taught_store(folder: Path, data: str) -> Path:
+    """Makes a store with `translation/learned`, a tiny model that learned from a file of pairs."""
     context = tiny_store(folder, Family.BART)
-    data = written_pairs(folder / "train.jsonl", 400, seed=9)
     settings = ("--max-steps", "150", "--learning-rate", "0.01", "--warmup-steps", "10", "--tokens-per-batch", "1000")
     own = ("--from", "original", "--name", "learned", "--store", context.store.root)
     trained = invoked("train", "translation", "--data", data, *own, *settings)
