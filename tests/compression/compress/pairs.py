@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 SUBJECTS = ("The baker", "My sister", "A tall man", "Our teacher", "The old captain", "Every child", "The new doctor")
@@ -46,7 +47,12 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def written_pairs(path: Path, count: int, seed: int = 0) -> str:
-    """Writes pairs as JSON lines, and returns the file's name."""
-    rows = (json.dumps({"source": source, "target": target}) for source, target in pairs(count, seed))
+    """Writes different pairs as JSON lines, and returns the file's name."""
+    return written_rows(path, pairs(count, seed))
+
+
+def written_rows(path: Path, texts: Iterable[tuple[str, str]]) -> str:
+    """Writes sources with their targets as JSON lines, and returns the file's name."""
+    rows = (json.dumps({"source": source, "target": target}) for source, target in texts)
     path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return str(path)

@@ -1,6 +1,5 @@
 """A run whose original is replaced, whose store is read-only, whose disk is full, or whose names are taken."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from slimseq.compression.compress.run import Run
 from slimseq.models_store.manifest import Task
 from tests.command_line import invoked
 from tests.compression.compress.learned import taught_store
-from tests.compression.compress.pairs import pairs, written_pairs
+from tests.compression.compress.pairs import pairs, written_pairs, written_rows
 from tests.compression.compress.test_going_on import Place, finished, place
 from tests.compression.test_interrupted_commands_and_read_only_stores import run_on_read_only
 from tests.compression.tiny import tiny_import, tiny_store
@@ -126,10 +125,9 @@ def test_a_disk_without_room_is_one_line_before_any_work(tmp_path: Path) -> None
 def test_documents_that_are_longer_than_the_model_reads_are_compressed(tmp_path: Path) -> None:
     # A model that learned one output is sure of it, on any CPU and in int8 too. A random model would write nothing.
     (tmp_path / "learned").mkdir()
-    lesson = tmp_path / "lesson.jsonl"
     same = "Der alte Kapitän verkauft zwei schwere Bücher."
-    lesson.write_text("".join(json.dumps({"source": english, "target": same}) + "\n" for english, _ in pairs(400)))
-    source = taught_store(tmp_path / "learned", str(lesson)) / TASK / "learned"
+    lesson = written_rows(tmp_path / "lesson.jsonl", ((english, same) for english, _ in pairs(400)))
+    source = taught_store(tmp_path / "learned", lesson) / TASK / "learned"
     context = tiny_import(
         tmp_path, source, Task.SUMMARIZATION, languages=["en"], max_new_tokens=12, max_input_tokens=40, export=True
     )
