@@ -47,8 +47,9 @@ WITHOUT_WIDTH = "".join(
 )
 # Joiners have a meaning after letters of Arabic, Indic and Thai scripts, and in emoji.
 _JOINERS = "\u200b\u200c\u200d"
+_MARKS = re.compile(f"[{WITHOUT_WIDTH}]+")
 # Marks to leave out: joiners only after the characters before U+058F, which are Latin, Greek, Cyrillic and Armenian.
-MARKS = re.compile(
+_NEEDLESS_MARKS = re.compile(
     rf"(?<=[\0-\u058f])[{WITHOUT_WIDTH}]+|[{WITHOUT_WIDTH.translate(dict.fromkeys(map(ord, _JOINERS)))}]+"
 )
 
@@ -111,17 +112,25 @@ class Number:
         return [group.lstrip("0") or "0" for group in self.groups]
 
 
+def find_marks(text: str) -> Iterator[tuple[int, int]]:
+    """Yields the places, starts and ends, of marks without width that can be left out."""
+    if text.isascii():
+        return
+    # Marks are found first: to look behind each character of a long text would hold the interpreter.
+    for marks in _MARKS.finditer(text):
+        for match in _NEEDLESS_MARKS.finditer(text, *marks.span()):
+            yield match.span()
+
+
 def without_marks(text: str) -> str:
     """Returns a text without marks that have no width."""
-    if text.isascii() or not any(mark in text for mark in WITHOUT_WIDTH):
-        return text
     # To substitute a million of them in one call would hold the interpreter.
     pieces: list[str] = []
-    start = 0
-    for match in MARKS.finditer(text):
-        pieces.append(text[start : match.start()])
-        start = match.end()
-    return "".join([*pieces, text[start:]])
+    position = 0
+    for start, end in find_marks(text):
+        pieces.append(text[position:start])
+        position = end
+    return "".join([*pieces, text[position:]]) if pieces else text
 
 
 def find_numbers(text: str) -> Iterator[Number]:

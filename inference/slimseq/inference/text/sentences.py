@@ -20,7 +20,7 @@ from slimseq.inference.text.abbreviations import ends_no_sentence
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact, render_all
 from slimseq.inference.text.names import NameFinder, join_neighbours, no_names, with_names, with_unwritable_terms
-from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
+from slimseq.inference.text.numbers import WITHOUT_WIDTH, find_marks
 from slimseq.inference.text.spans import WINDOW_CHARACTERS as SEARCHED_CHARACTERS
 from slimseq.inference.text.spans import (
     ProtectedSpan,
@@ -279,21 +279,21 @@ class Unmarked:
 
 def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
     """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if there are none."""
-    if line.isascii() or not MARKS.search(line):
+    if next(find_marks(line), None) is None:
         return None
     starts = [start for start, _ in ranges]
     # An array, not a list: to free a list of a million numbers would hold the interpreter.
     removed = array("q")
     pieces: list[str] = []
     end = 0
-    for match in MARKS.finditer(line):
+    for mark_start, mark_end in find_marks(line):
         # The last range that begins before the mark.
-        index = bisect_right(starts, match.start()) - 1
-        is_in_range = index >= 0 and match.start() < ranges[index][1]
+        index = bisect_right(starts, mark_start) - 1
+        is_in_range = index >= 0 and mark_start < ranges[index][1]
         if not is_in_range:
-            removed.extend(range(*match.span()))
-            pieces.append(line[end : match.start()])
-            end = match.end()
+            removed.extend(range(mark_start, mark_end))
+            pieces.append(line[end:mark_start])
+            end = mark_end
     return Unmarked("".join([*pieces, line[end:]]), line, removed)
 
 
