@@ -2,13 +2,15 @@
 
 It starts Ray on this machine with as many CPUs as there are engines, at least two, and needs the extra `cluster`. The
 kernels of the engines sleep (`benchmarks.systems.sleeping`), so that many engines fit a few cores. What is left of the
-cost is that of the texts, of Ray and of the files. Starts of Ray and of the engines do not count: the time is from the
-moment when all engines are open until the last part is written. The number of parts is the same for each engine.
+cost is that of the texts, of Ray and of the files: while an engine waits for them, its kernels do not run. So the share
+of time in which kernels run says how near to linear the speed is. It is that of the middle of a job: from when a
+quarter of the parts is written until three quarters are. Starts are before, and after it engines have nothing to do.
 """
 
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from slimseq.evaluation.bulk import windows
 from slimseq.evaluation.bulk.generate_file import EngineChoice
 from slimseq.evaluation.bulk.on_ray.cpus import LEAST_CPUS
 from slimseq.evaluation.bulk.on_ray.generate_folder import FolderJob, generate_folder
+from slimseq.evaluation.bulk.on_ray.job_folder import PART
 from slimseq.evaluation.bulk.row_settings import RowSettings
 from slimseq.evaluation.bulk.workers import EngineSetup
 from slimseq.evaluation.datasets import BUNDLED, load_examples
@@ -33,9 +36,23 @@ from slimseq.models_store.store import Store
 # What Ray counts. This machine may have fewer cores and less memory.
 MEMORY_BYTES_PER_ENGINE = 1_000_000_000
 OBJECT_STORE_BYTES = 500_000_000
+# Parts of an engine: with fewer, the middle of a job is short.
+LEAST_PARTS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """The middle of a job: its seconds, the rows that were written then, and the share of time that kernels ran."""
+
+    workers: int
+    rows: int
+    seconds: float
+    share: float
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
+    if given.parts < LEAST_PARTS:
+        raise SystemExit(f"error: --parts must be at least {LEAST_PARTS}")
     task, variant = Task(given.model.partition("/")[0]), given.model.partition("/")[2]
     texts = [" ".join(each.source.split()) for each in load_examples(task, given.data).examples]
     # Parts as short as the model is slow: with kernels that sleep, a whole window takes half a minute.
@@ -50,21 +67,19 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
         data.write_text("\n".join(islice(cycle(texts), parts * given.rows)), encoding="utf-8")
         job = FolderJob((data,), str(folder / "out"), parts=parts)
         engine = EngineChoice(Store(given.store), task, variant, settings, sleeping.RUNTIME, workers=workers)
-        rows, seconds = _run_job(job, engine, given.step, workers, folder)
-        jobs.append({"workers": workers, "rows": rows, "seconds": seconds})
-        say(f"{workers} engines: {rows:,} rows in {seconds:.1f} s")
+        jobs.append(_run_job(job, engine, given.step, workers, folder))
+        say(f"{workers} engines: kernels ran in {jobs[-1].share:.1%} of {jobs[-1].seconds:.1f} s")
     given_settings = {"model": given.model, "parts": given.parts, "rows": given.rows, "step_seconds": given.step}
-    return record(settings=given_settings, jobs=jobs)
+    return record(settings=given_settings, jobs=list(map(asdict, jobs)))
 
 
-def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, folder: Path) -> tuple[int, float]:
-    """Returns the rows of a job, and the seconds that they took."""
-    opened = folder / "opened"
-    opened.mkdir()
+def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, folder: Path) -> Job:
+    sleeps = folder / "sleeps"
+    sleeps.mkdir()
 
     def setup(*arguments: Any) -> EngineSetup:
         fields = vars(EngineSetup(*arguments))
-        return sleeping.SleepingSetup(**fields, step_seconds=step, opened=opened, engines=workers)
+        return sleeping.SleepingSetup(**fields, step_seconds=step, sleeps=sleeps, engines=workers)
 
     ray.init(
         "local",
@@ -79,9 +94,11 @@ def _run_job(job: FolderJob, engine: EngineChoice, step: float, workers: int, fo
         done = generate_folder(job, engine, lambda *_: None, setup)
     finally:
         ray.shutdown()
-    started = max(path.stat().st_mtime for path in opened.iterdir())
-    ended = max(path.stat().st_mtime for path in Path(job.out).iterdir())
-    return done.rows, ended - started
+    written = sorted(path.stat().st_mtime for path in Path(job.out).glob(f"{PART}*"))
+    first, last = len(written) // 4, len(written) * 3 // 4
+    start, end = written[first - 1], written[last - 1]
+    share = sleeping.seconds_asleep(sleeps, start, end) / (workers * (end - start))
+    return Job(workers, done.rows * (last - first) // len(written), end - start, share)
 
 
 def lines(found: Record) -> Iterator[str]:
@@ -90,19 +107,17 @@ def lines(found: Record) -> Iterator[str]:
     parts = f"{settings['parts']} parts of {settings['rows']} rows for each engine"
     yield f"`python -m benchmarks.cluster_files`: {settings['model']}, {sleep}, {parts}."
     yield from ("", measured_on(found), "")
-    speeds = [job["rows"] / job["seconds"] for job in jobs]
-    one = speeds[0] / jobs[0]["workers"]
     rows = [
         (
             f"{job['workers']}",
             f"{job['rows']:,}",
             f"{job['seconds']:.1f}",
-            f"{speed:,.1f}",
-            f"{speed / job['workers'] / one:.2f}",
+            f"{job['share']:.3f}",
+            f"{job['share'] / jobs[0]['share']:.2f}",
         )
-        for job, speed in zip(jobs, speeds, strict=True)
+        for job in jobs
     ]
-    yield from table(("engines", "rows", "seconds", "rows/s", "of linear"), rows)
+    yield from table(("engines", "rows", "seconds", "share of kernels", "of linear"), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

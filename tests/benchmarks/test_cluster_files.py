@@ -23,11 +23,12 @@ def test_one_and_two_engines_are_measured(
     monkeypatch.setattr(windows, "WINDOW_ROWS", windows.WINDOW_ROWS)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     record = tmp_path / "record.json"
-    words = ["--store", embedded.root, "--workers", 1, 2, "--parts", 3, "--rows", 8, "--step", 0.05, "--json", record]
+    words = ["--store", embedded.root, "--workers", 1, 2, "--parts", 4, "--rows", 8, "--step", 0.05, "--json", record]
 
     main(list(map(str, words)))
 
     jobs = json.loads(record.read_text())["jobs"]
-    assert [(job["workers"], job["rows"]) for job in jobs] == [(1, 24), (2, 48)]
-    assert all(job["seconds"] > 0 for job in jobs)
-    assert "| engines | rows | seconds | rows/s | of linear |" in capsys.readouterr().out
+    # The middle half of four parts of eight rows, and of eight.
+    assert [(job["workers"], job["rows"]) for job in jobs] == [(1, 16), (2, 32)]
+    assert all(job["seconds"] > 0 and 0 < job["share"] <= 1 for job in jobs)
+    assert "| engines | rows | seconds | share of kernels | of linear |" in capsys.readouterr().out
