@@ -1,5 +1,6 @@
 """A process of its own for a system that is measured: a library's crash and its peak of memory stay in there."""
 
+import faulthandler
 import os
 import re
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from benchmarks.command import BenchmarkFailed
 
 # Characters of a log's last line that an error shows.
 LINE_CHARACTERS = 300
+# What Python's faulthandler writes before the stacks.
+CRASH = "Fatal Python error"
 
 
 class Child(ProcessPoolExecutor):
@@ -37,6 +40,8 @@ def _start(log: Path, threads: int) -> None:
     with log.open("wb") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    # A crash writes its reason to the log: what libraries wrote last may say nothing about it.
+    faulthandler.enable()
 
 
 def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str | None]:
@@ -47,8 +52,10 @@ def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
 
 
 def last_line(log: Path) -> str:
+    """Returns the line of a log that says why a process ended: that of a crash, or the last one."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][:LINE_CHARACTERS] if lines else "it wrote nothing"
+    crashes = [line for line in lines if line.startswith(CRASH)]
+    return [*lines, *crashes][-1][:LINE_CHARACTERS] if lines else "it wrote nothing"
 
 
 def peak_bytes() -> int:
