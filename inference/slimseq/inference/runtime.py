@@ -113,6 +113,9 @@ class Engine(Protocol):
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Removes unfinished inputs; returns their output so far, with finish reason `cancelled`."""
 
+    def trim(self) -> None:
+        """Gives back memory that is kept for the next inputs. For an engine without inputs that has nothing to do."""
+
 
 @runtime_checkable
 class ContinuousRuntime(Protocol):

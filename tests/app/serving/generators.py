@@ -104,6 +104,11 @@ class EchoEngine:
                 del self._rows[key], self._left[key]
         return progress
 
+    def trim(self) -> None:
+        self._generator.trims += 1
+        if self._generator.error:
+            raise self._generator.error
+
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         self._generator.dropped += len(list(keys))
         for key in keys:
@@ -124,6 +129,7 @@ class SteppingGenerator(TextGenerator):
         added: lengths and options of the rows that engines got.
         keys: the last key of a row.
         dropped: number of rows that were dropped.
+        trims: number of trims of an engine.
         engines: number of engines that were made.
     """
 
@@ -138,6 +144,7 @@ class SteppingGenerator(TextGenerator):
         self.added: list[tuple[int, GenerationOptions]] = []
         self.keys = 0
         self.dropped = 0
+        self.trims = 0
         self.engines = 0
 
     def engine(self) -> EchoEngine:

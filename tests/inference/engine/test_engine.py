@@ -1,11 +1,14 @@
 """Continuous batching: inputs that join and leave at any step get what `transformers.generate` gives each alone."""
 
+import resource
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.host import resident_bytes, trim_memory
 from slimseq.inference.engine import engine as engine_module
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.engine.graph_runs import run_encoder
@@ -25,6 +28,10 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 2, "num_return_sequences": 2},
 ]
 TEXTS = 24
+# Tokens of a long input, and the bytes of its attention scores in a layer of the summarizer with four heads.
+LONG = 500
+SCORES_BYTES = 4 * LONG**2 * 4
+PAGE_BYTES = resource.getpagesize()
 
 
 def engine_of(generator: TextGenerator) -> OnnxEngine:
@@ -189,3 +196,38 @@ def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
     may_end.set()
 
     assert ended | run_to_end(engine) == {first: alone[0], kept: alone[1]}
+
+
+def test_a_long_input_needs_no_new_memory_the_second_time_until_the_engine_gives_it_back(
+    summarizer: TextGenerator,
+) -> None:
+    engine = engine_of(summarizer)
+    ids = list(range(10, 10 + LONG))
+    trim(engine)
+    before = resident_bytes()
+
+    run_encoder_of(engine, ids)
+    kept = resident_bytes() - before
+    faults = [page_faults(lambda: run_encoder_of(engine, ids)) for _ in range(3)]
+    trim(engine)
+
+    assert kept > SCORES_BYTES
+    assert min(faults) < SCORES_BYTES // PAGE_BYTES
+    assert resident_bytes() - before < kept - SCORES_BYTES
+
+
+def run_encoder_of(engine: OnnxEngine, ids: list[int]) -> None:
+    engine.add(ids, GenerationOptions(max_new_tokens=1, num_beams=1))
+    run_to_end(engine)
+
+
+def trim(engine: OnnxEngine) -> None:
+    engine.trim()
+    # What the engine gives back may stay in the C library's heap.
+    trim_memory()
+
+
+def page_faults(work: Callable[[], object]) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

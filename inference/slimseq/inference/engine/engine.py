@@ -21,7 +21,7 @@ from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
-from slimseq.inference.engine.graph_runs import pad, run_encoder
+from slimseq.inference.engine.graph_runs import pad, run_encoder, trim_arena
 from slimseq.inference.engine.memory import Array, takes_positions
 from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates
 from slimseq.inference.graphs.tensor_names import DecoderInputs
@@ -136,6 +136,9 @@ class OnnxEngine:
             if not len(batch):
                 del self._batches[method]
         return cut
+
+    def trim(self) -> None:
+        trim_arena(self._encoder)
 
     def _would_delay_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
         """Whether the encoder takes long for inputs, sorted by length, while much shorter ones are in flight."""

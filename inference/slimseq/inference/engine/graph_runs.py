@@ -92,11 +92,20 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:
     return ids, mask
 
 
-def run_encoder(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, NDArray[Any]]:
+def run_encoder(
+    encoder: ort.InferenceSession, ids: Ids, mask: Ids, options: ort.RunOptions | None = None
+) -> dict[str, NDArray[Any]]:
     """Returns cross-attention keys and values by the names of the decoder's inputs, given ids and mask as of `pad`."""
     names = [output.name for output in encoder.get_outputs()]
-    values = without_denormals(encoder.run, names, {"input_ids": ids, "attention_mask": mask})
+    values = without_denormals(encoder.run, names, {"input_ids": ids, "attention_mask": mask}, options)
     return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
+
+
+def trim_arena(encoder: ort.InferenceSession) -> None:
+    """Gives back the memory that an encoder keeps for its next run. ONNX Runtime does so only at the end of a run."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    run_encoder(encoder, *pad([[0]], 0), options)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
+from slimseq.app.serving.batching import continuous
 from slimseq.app.serving.batching.continuous import (
     MAX_ENCODED_TOKENS,
     MAX_HYPOTHESES,
@@ -69,6 +70,38 @@ async def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options
     assert short_texts == ["2"]
     assert long_texts == ["9"]
     assert generator.steps == [[9], [2, 9], [2, 9], *[[9]] * 6]
+
+
+async def test_an_engine_that_has_nothing_to_do_for_a_while_gives_back_its_memory_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(continuous, "IDLE_SECONDS", 0.05)
+    generator = SteppingGenerator()
+    with continuous_batching(generator) as queue:
+        await queue.wait(submit(queue, 3))
+        await until(lambda: generator.trims == 1)
+        await asyncio.sleep(0.2)
+        assert generator.trims == 1
+        await queue.wait(submit(queue, 3))
+        await until(lambda: generator.trims == 2)
+
+    assert generator.engines == 1
+
+
+async def test_a_new_engine_takes_the_place_of_one_that_cannot_give_back_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(continuous, "IDLE_SECONDS", 0.05)
+    generator = SteppingGenerator()
+    with continuous_batching(generator) as queue:
+        await queue.wait(submit(queue, 3))
+        generator.error = MemoryError()
+        await until(lambda: generator.trims == 1)
+        generator.error = None
+        answers = texts(await queue.wait(submit(queue, 4)))
+
+    assert answers == ["4"]
+    assert generator.engines == 2
 
 
 @pytest.mark.parametrize(

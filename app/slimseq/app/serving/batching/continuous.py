@@ -48,6 +48,9 @@ LARGE_SHARE_HYPOTHESES = 44
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
 SEED_BITS = 63
+# Time without rows after which an engine gives back the memory that it keeps for the next ones. It is less than
+# `serving.heap.TRIM_SECONDS`, so that the heap is trimmed afterwards.
+IDLE_SECONDS = 5.0
 # Input tokens of one encoder run. Further rows stay in the queue, so that a short one of another request is next.
 MAX_ENCODED_TOKENS = 384
 # The same beside rows in flight. Such a run takes as long as a step of 48 hypotheses.
@@ -130,6 +133,7 @@ class EngineWorker:
             still wait for the encoder.
         waited_steps: number of steps for which rows have waited for the encoder.
         is_bound: whether the thread is bound to a core.
+        is_idle: whether it has waited for rows for `IDLE_SECONDS`.
     """
 
     number: int
@@ -140,6 +144,7 @@ class EngineWorker:
     waiting: list[int] = field(default_factory=list)
     waited_steps: int = 0
     is_bound: bool = False
+    is_idle: bool = False
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.joining)
@@ -254,6 +259,8 @@ class ContinuousBatching(RequestQueue):
             while self._take_rows(worker):
                 if len(worker):
                     self._advance(worker)
+                elif worker.is_idle:
+                    self._trim(worker)
         finally:
             self._end(worker)
 
@@ -267,6 +274,14 @@ class ContinuousBatching(RequestQueue):
             if engine.waiting:
                 worker.admit(engine)
             self._step(worker, engine)
+        except BaseException as error:
+            self._recover(worker, error)
+
+    def _trim(self, worker: EngineWorker) -> None:
+        """Gives back the memory that an engine without rows keeps."""
+        try:
+            if worker.engine is not None:
+                worker.engine.trim()
         except BaseException as error:
             self._recover(worker, error)
 
@@ -284,7 +299,9 @@ class ContinuousBatching(RequestQueue):
         """Assigns rows to an engine within the budget, and waits if there are none. Returns False once closing."""
         with self._changed:
             if not worker.rows and not worker.retries:
-                self._changed.wait_for(lambda: self._queue or self._is_closing)
+                # Once an engine is trimmed, there is nothing more to do.
+                seconds = None if worker.is_idle else IDLE_SECONDS
+                worker.is_idle = not self._changed.wait_for(lambda: self._queue or self._is_closing, seconds)
             if self._is_closing:
                 return False
             if worker.retries:
