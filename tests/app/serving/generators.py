@@ -106,8 +106,8 @@ class EchoEngine:
 
     def trim(self) -> None:
         self._generator.trims += 1
-        if self._generator.error:
-            raise self._generator.error
+        if self._generator.trim_error:
+            raise self._generator.trim_error
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         self._generator.dropped += len(list(keys))
@@ -130,6 +130,7 @@ class SteppingGenerator(TextGenerator):
         keys: the last key of a row.
         dropped: number of rows that were dropped.
         trims: number of trims of an engine.
+        trim_error: raised by every trim.
         engines: number of engines that were made.
     """
 
@@ -145,6 +146,7 @@ class SteppingGenerator(TextGenerator):
         self.keys = 0
         self.dropped = 0
         self.trims = 0
+        self.trim_error: BaseException | None = None
         self.engines = 0
 
     def engine(self) -> EchoEngine:

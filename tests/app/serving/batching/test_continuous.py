@@ -72,10 +72,13 @@ async def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options
     assert generator.steps == [[9], [2, 9], [2, 9], *[[9]] * 6]
 
 
-async def test_an_engine_that_has_nothing_to_do_for_a_while_gives_back_its_memory_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def soon_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(continuous, "IDLE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("soon_idle")
+async def test_an_engine_that_has_nothing_to_do_for_a_while_gives_back_its_memory_once() -> None:
     generator = SteppingGenerator()
     with continuous_batching(generator) as queue:
         await queue.wait(submit(queue, 3))
@@ -88,16 +91,13 @@ async def test_an_engine_that_has_nothing_to_do_for_a_while_gives_back_its_memor
     assert generator.engines == 1
 
 
-async def test_a_new_engine_takes_the_place_of_one_that_cannot_give_back_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(continuous, "IDLE_SECONDS", 0.05)
+@pytest.mark.usefixtures("soon_idle")
+async def test_a_new_engine_takes_the_place_of_one_that_cannot_give_back_memory() -> None:
     generator = SteppingGenerator()
+    generator.trim_error = MemoryError()
     with continuous_batching(generator) as queue:
         await queue.wait(submit(queue, 3))
-        generator.error = MemoryError()
         await until(lambda: generator.trims == 1)
-        generator.error = None
         answers = texts(await queue.wait(submit(queue, 4)))
 
     assert answers == ["4"]
