@@ -28,6 +28,8 @@ from tests.service.conftest import free_port, running_service
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 WAIT_SECONDS = 30.0
+# A busy machine takes a while to start Prometheus.
+START_SECONDS = 120.0
 # The process that answers again runs when the CPUs have nothing else to do.
 SHADOW_SECONDS = 240.0
 DOCUMENT = "The council met on Monday to discuss the new bridge across the river. Many people came to hear it."
@@ -67,6 +69,14 @@ class Prometheus:
                 raise AssertionError(f"Prometheus refuses {parameters}: {error.read().decode()}") from error
             raise
 
+    def is_ready(self) -> bool:
+        """Returns whether it answers queries. It refuses connections at first, and then answers 503."""
+        try:
+            self.get("query", query="1")
+        except OSError:
+            return False
+        return True
+
     def wait_for(self, expression: str, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -82,13 +92,18 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(configuration: Path, data: Path) -> Iterator[Prometheus]:
-    """Starts a Prometheus with a configuration, and stops it."""
+    """Starts a Prometheus with a configuration, waits until it answers, and stops it."""
     port = free_port()
     options = [f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{port}"]
     command = ["prometheus", f"--config.file={configuration}", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    prometheus = Prometheus(port)
     try:
-        yield Prometheus(port)
+        deadline = time.monotonic() + START_SECONDS
+        while not prometheus.is_ready():
+            assert process.poll() is None and time.monotonic() < deadline, "Prometheus has not started"
+            time.sleep(0.2)
+        yield prometheus
     finally:
         process.terminate()
         process.wait(timeout=30)

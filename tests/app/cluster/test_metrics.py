@@ -111,7 +111,7 @@ def test_the_dashboard_shows_one_replica(prometheus: Prometheus, answered: dict[
     [variable] = [each for each in dashboard(path)["templating"]["list"] if each["name"] == "replica"]
     listed = re.fullmatch(r"label_values\((.+), replica\)", variable["query"]["query"])
     assert listed
-    assert set(by_replica(prometheus, listed[1])) == set(answered)
+    until(lambda: set(by_replica(prometheus, listed[1])) == set(answered))
 
     titles = ("Rows in the queue", "Memory", "Variants", "Memory of the process")
     chosen = [target["expr"] for panel in panels(path) if panel["title"] in titles for target in panel["targets"]]

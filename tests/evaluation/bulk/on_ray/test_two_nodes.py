@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,16 @@ from slimseq.models_store.store import Store
 
 pytest.importorskip("ray.data", reason="the extra `cluster` is not installed: `make test-cluster` runs this")
 
+import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tests.app.cluster.nodes import ENVIRONMENT, SYSTEM
 
 # Each node has memory for the filter of Ray Data's checkpoints (1 GiB) and two engines.
 NODE = {"num_cpus": 2, "memory": 4 * 1024**3, "object_store_memory": 150 * 1024**2}
+# With so many CPUs taken, the head node has room for one engine of four.
+OTHER_CPUS = 1.5
 # Rows are padded, so that a window ends after ten of them: its rows have at most a million characters.
 WINDOW_ROWS, PADDING = 10, 100_000
 PARTS = 12
@@ -33,6 +38,13 @@ ROWS = PARTS * WINDOW_ROWS
 # A window takes a second or so.
 TEXT = "Good morning, it is row {}. The children are playing in the garden. " + "It is late. It costs $1,299.99. " * 3
 WAIT_SECONDS = 240.0
+
+
+class OtherJob:
+    """What else a cluster does."""
+
+    def has_started(self) -> bool:
+        return True
 
 
 @dataclass
@@ -54,6 +66,22 @@ class Nodes:
         """Returns the number of engines on the node that tests may kill."""
         raylet = psutil.Process(self.worker.all_processes["raylet"][0].process.pid)
         return sum("MapBatches(Engine)" in " ".join(child.cmdline()) for child in raylet.children())
+
+    @contextmanager
+    def busy_head(self) -> Iterator[Callable[[], None]]:
+        """Takes CPUs of the head node for another job, so that most engines start on the worker.
+
+        Yields:
+            What ends that job.
+        """
+        ray.init(address=self.cluster.address, log_to_driver=False, logging_level="warning")
+        try:
+            on_head = NodeAffinitySchedulingStrategy(self.cluster.head_node.node_id, soft=False)
+            other = ray.remote(OtherJob).options(num_cpus=OTHER_CPUS, scheduling_strategy=on_head).remote()
+            ray.get(other.has_started.remote())
+            yield lambda: ray.kill(other)
+        finally:
+            ray.shutdown()
 
     def run(self, words: list[str], log: Path) -> int:
         return self.start(words, log).wait(WAIT_SECONDS)
@@ -189,16 +217,18 @@ def test_a_node_that_dies_in_the_middle_loses_nothing_and_doubles_nothing(
     nodes: Nodes, embedded: Store, data: Path, one_machine: Path, tmp_path: Path
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    process = nodes.start(on_ray(embedded, data, out), log)
-    wait_for_parts(process, out, 2, log)
+    with nodes.busy_head() as end_other_job:
+        process = nodes.start(on_ray(embedded, data, out), log)
+        wait_for_parts(process, out, 2, log)
 
-    # Ray decides how many of the four engines a node gets, and a busy machine takes a while to start them.
-    while nodes.engines_of_worker() == 0:
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    # All processes of the node end at once, as by a power cut.
-    nodes.cluster.remove_node(nodes.worker, allow_graceful=False)
-    done_before = committed(out)
+        # The one engine of the head node may have written both parts.
+        while nodes.engines_of_worker() == 0:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        # All processes of the node end at once, as by a power cut.
+        nodes.cluster.remove_node(nodes.worker, allow_graceful=False)
+        done_before = committed(out)
+        end_other_job()
     code = process.wait(WAIT_SECONDS)
 
     assert done_before < PARTS
