@@ -115,8 +115,9 @@ class GraphInputs:
             if self.graph == ENCODER:
                 return dict(zip(outputs, session.run(outputs, encoder_feeds(self.batch)), strict=True))
             cross = cross_feeds(open_session(self.exported / ENCODER), self.batch)
-            found = [values for _, values in steps(session, self.batch, cross)]
-            return {name: np.stack([values[name] for values in found]) for name in outputs}
+            # The caches of a step, which are outputs too, are dropped with it: those of all steps are gigabytes.
+            found = [[values[name] for name in outputs] for _, values in steps(session, self.batch, cross)]
+            return {name: np.stack(values) for name, values in zip(outputs, zip(*found, strict=True), strict=True)}
         finally:
             path.unlink()
 
