@@ -3,7 +3,8 @@
 Models with the sizes of published ones (`benchmarks.shapes`) have random weights. Of each the command measures, as
 `slimseq compress --within 60m` does, what the parts are worth (losses), what they cost (costs), and how far a cut to
 half of the heads and channels is from the original after its fit (cut). Each is measured in a process of its own. Its
-peak of resident memory is given as such, and above what imports take, as a multiple of the fp32 model.
+peak of resident memory is given as such, and above what imports take, as a multiple of the fp32 model. `--tokens` makes
+the inputs shorter than a shape allows: the seconds of the losses grow with them.
 """
 
 import argparse
@@ -42,7 +43,7 @@ FP32_BYTES = 4
 
 
 def examples_of(shape: str, count: int) -> list[Example]:
-    """Returns pairs with inputs that fill a shape, of the bundled texts."""
+    """Returns pairs of the bundled texts whose inputs are as long as a shape allows, or longer."""
     bundled = load_examples(SHAPES[shape].task, BUNDLED).examples
     texts = cycle(bundled)
     characters = SHAPES[shape].input_tokens * CHARACTERS_OF_TOKEN
@@ -53,7 +54,7 @@ def examples_of(shape: str, count: int) -> list[Example]:
     ]
 
 
-def measure_operation(shape: str, operation: str, folder: Path, pairs: int, within: float) -> Record:
+def measure_operation(shape: str, operation: str, folder: Path, pairs: int, tokens: int, within: float) -> Record:
     """Runs one operation of a run in this process, which must not have done anything before.
 
     Args:
@@ -61,6 +62,7 @@ def measure_operation(shape: str, operation: str, folder: Path, pairs: int, with
         operation: one of `OPERATIONS`.
         folder: the store.
         pairs: number of calibration pairs.
+        tokens: number of tokens of each input.
         within: seconds of the whole run. An operation has a share of them.
     """
     from slimseq.compression.artifacts.parent import open_parent
@@ -73,7 +75,8 @@ def measure_operation(shape: str, operation: str, folder: Path, pairs: int, with
     load_model(Store(embedded_store()).folder(SHAPES[shape].task, VARIANT), "cpu")
     context = Context(Store(folder))
     imported, started = resident_bytes(), time.perf_counter()
-    parent = open_parent(context, SHAPES[shape].task, VARIANT, "shape")
+    opened = open_parent(context, SHAPES[shape].task, VARIANT, "shape")
+    parent = replace(opened, limits=replace(opened.limits, max_input_tokens=tokens))
     examples = examples_of(shape, pairs + PROBE_PAIRS)
     calibration, probes = (
         TrainingSet(part, parent.tokenizer, "", parent.limits) for part in (examples[:pairs], examples[pairs:])
@@ -151,22 +154,30 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
         folder = scratch / shape
         with Child(scratch / "log") as child:
             child.call(make_shape, SHAPES[shape], Store(given.store), Store(folder))
+        tokens = min(given.tokens or SHAPES[shape].input_tokens, SHAPES[shape].input_tokens)
         for operation in OPERATIONS:
             with Child(scratch / "log", available_cores()) as child:
-                rows.append(child.call(measure_operation, shape, operation, folder, given.pairs, within))
+                rows.append(child.call(measure_operation, shape, operation, folder, given.pairs, tokens, within))
             say(" ".join(row_of(rows[-1])))
     return record(pairs=given.pairs, within_seconds=within, rows=rows)
 
 
 def row_of(row: Record) -> list[str]:
     memory = [f"{row[name] / MEGABYTE:,.0f}" for name in ("fp32_bytes", "peak_bytes", "imported_bytes")]
-    return [row["shape"], row["operation"], f"{row['seconds']:.0f}", *memory, f"{row['times_fp32']:.2f}"]
+    return [
+        row["shape"],
+        row["operation"],
+        f"{row['tokens']:,}",
+        f"{row['seconds']:.0f}",
+        *memory,
+        f"{row['times_fp32']:.2f}",
+    ]
 
 
 def lines(found: Record) -> Iterator[str]:
     yield f"{found['pairs']} calibration pairs. {measured_on(found)}"
     yield ""
-    head = ("shape", "operation", "seconds", "fp32 MB", "peak MB", "imports MB", "above imports, times fp32")
+    head = ("shape", "operation", "tokens", "seconds", "fp32 MB", "peak MB", "imports MB", "above imports, times fp32")
     yield from table(head, map(row_of, found["rows"]))
 
 
@@ -174,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("structures", __doc__)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=DEFAULT_SHAPES, help="those of the guide")
     parser.add_argument("--pairs", type=int, default=DEFAULT_PAIRS, help="calibration pairs")
+    parser.add_argument("--tokens", type=int, help="of an input; as many as the shape allows by default")
     parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES, help="of the whole run")
     run(parser, arguments, measure, lines)
 

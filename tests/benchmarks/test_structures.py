@@ -37,7 +37,7 @@ def folder(embedded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_operations_are_those_of_a_run(folder: Path) -> None:
-    rows = [structures.measure_operation("tiny", each, folder, 4, within=60) for each in structures.OPERATIONS]
+    rows = [structures.measure_operation("tiny", each, folder, 4, 24, within=60) for each in structures.OPERATIONS]
 
     parameters = Store(folder).manifest(Task.SUMMARIZATION, "original").size.parameters
     assert [row["fp32_bytes"] for row in rows] == [4 * parameters] * 3
@@ -57,6 +57,6 @@ def test_inputs_fill_the_shape(folder: Path) -> None:
 def test_a_row_says_memory_in_megabytes_and_above_imports() -> None:
     measured = {"fp32_bytes": 2e8, "peak_bytes": 7e8, "imported_bytes": 3e8, "seconds": 12.4, "times_fp32": 2.0}
 
-    row = structures.row_of({"shape": "t5-small", "operation": "losses", **measured})
+    row = structures.row_of({"shape": "t5-small", "operation": "losses", "tokens": 1024, **measured})
 
-    assert row == ["t5-small", "losses", "12", "200", "700", "300", "2.00"]
+    assert row == ["t5-small", "losses", "1,024", "12", "200", "700", "300", "2.00"]
