@@ -93,6 +93,7 @@ def measure_operation(shape: str, operation: str, folder: Path, pairs: int, toke
     return {
         "shape": shape,
         "operation": operation,
+        "tokens": tokens,
         "seconds": seconds,
         **memory,
         "times_fp32": (peak - imported) / fp32,

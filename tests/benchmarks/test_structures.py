@@ -39,6 +39,7 @@ def folder(embedded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_operations_are_those_of_a_run(folder: Path) -> None:
     rows = [structures.measure_operation("tiny", each, folder, 4, 24, within=60) for each in structures.OPERATIONS]
 
+    assert [structures.row_of(row)[:3] for row in rows] == [["tiny", each, "24"] for each in structures.OPERATIONS]
     parameters = Store(folder).manifest(Task.SUMMARIZATION, "original").size.parameters
     assert [row["fp32_bytes"] for row in rows] == [4 * parameters] * 3
     assert all(0 < row["imported_bytes"] <= row["peak_bytes"] and row["seconds"] > 0 for row in rows)
