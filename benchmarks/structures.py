@@ -1,7 +1,7 @@
 """`python -m benchmarks.structures`: what the part of `slimseq compress` without training takes, in seconds and memory.
 
 Models with the sizes of published ones (`benchmarks.shapes`) have random weights. Of each the command measures, as
-`slimseq compress --within 60m` does, what the parts are worth (losses), what they cost (costs), and how far a cut to
+`slimseq compress --within 20m` does, what the parts are worth (losses), what they cost (costs), and how far a cut to
 half of the heads and channels is from the original after its fit (cut). Each is measured in a process of its own. Its
 peak of resident memory is given as such, and above what imports take, as a multiple of the fp32 model. `--tokens` makes
 the inputs shorter than a shape allows: the seconds of the losses grow with them.
@@ -38,7 +38,6 @@ DEFAULT_MINUTES = 20.0
 CHARACTERS_OF_TOKEN = 8
 VOCABULARY_TEXTS = 100
 DEFAULT_PAIRS = 32
-MEGABYTE = 10**6
 FP32_BYTES = 4
 
 
@@ -164,7 +163,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 
 
 def row_of(row: Record) -> list[str]:
-    memory = [f"{row[name] / MEGABYTE:,.0f}" for name in ("fp32_bytes", "peak_bytes", "imported_bytes")]
+    memory = [f"{row[name] / 1e6:,.0f}" for name in ("fp32_bytes", "peak_bytes", "imported_bytes")]
     return [
         row["shape"],
         row["operation"],
@@ -178,7 +177,16 @@ def row_of(row: Record) -> list[str]:
 def lines(found: Record) -> Iterator[str]:
     yield f"{found['pairs']} calibration pairs. {measured_on(found)}"
     yield ""
-    head = ("shape", "operation", "tokens", "seconds", "fp32 MB", "peak MB", "imports MB", "above imports, times fp32")
+    head = (
+        "model",
+        "operation",
+        "input tokens",
+        "seconds",
+        "fp32 MB",
+        "peak MB",
+        "imports MB",
+        "above imports, times fp32",
+    )
     yield from table(head, map(row_of, found["rows"]))
 
 

@@ -69,14 +69,6 @@ class Prometheus:
                 raise AssertionError(f"Prometheus refuses {parameters}: {error.read().decode()}") from error
             raise
 
-    def is_ready(self) -> bool:
-        """Returns whether it answers queries. It refuses connections at first, and then answers 503."""
-        try:
-            self.get("query", query="1")
-        except OSError:
-            return False
-        return True
-
     def wait_for(self, expression: str, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -99,10 +91,8 @@ def running_prometheus(configuration: Path, data: Path) -> Iterator[Prometheus]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     prometheus = Prometheus(port)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not prometheus.is_ready():
-            assert process.poll() is None and time.monotonic() < deadline, "Prometheus has not started"
-            time.sleep(0.2)
+        # It refuses connections at first, and then answers 503.
+        prometheus.wait_for("vector(1)", START_SECONDS)
         yield prometheus
     finally:
         process.terminate()
