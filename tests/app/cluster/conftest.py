@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from tests.app.cluster.nodes import Nodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nodes() -> "Iterator[Nodes]":
-    """A Ray cluster of two nodes on this machine, which all tests share."""
+    """A Ray cluster of two nodes on this machine, which all tests of this folder share.
+
+    It ends after them: a process is connected to one cluster at a time, and tests elsewhere start their own.
+    """
     # Imported here, because the module imports Ray. pytest loads this file in an environment without Ray too.
     from tests.app.cluster.nodes import two_nodes
 
@@ -24,7 +27,7 @@ def nodes() -> "Iterator[Nodes]":
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two variants of the embedded translator."""
     root = tmp_path_factory.mktemp("cluster") / "store"
@@ -34,7 +37,7 @@ def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(nodes: "Nodes", small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> "Nodes":
     """Two replicas of the small store, one on each node."""
     from tests.app.cluster.nodes import TWO_REPLICAS, config_of
