@@ -16,6 +16,7 @@ from benchmarks.loads.turns import Ratio
 from benchmarks.request_time import head as head_of_steps
 from benchmarks.request_time import step_rows
 from benchmarks.systems.servers import PLAIN_LACKS
+from benchmarks.translators import TRANSLATOR_HEAD, translator_rows
 from slimseq.evaluation.host import VNNI_FLAGS
 from slimseq.models_store.files import write_text
 
@@ -135,6 +136,10 @@ def service_rows(found: Record) -> Iterator[list[str]]:
         ]
 
 
+def _translators(found: Record) -> Iterator[list[str]]:
+    yield from translator_rows(found["translators"])
+
+
 def _closed(server: Record) -> str:
     """Returns the answers a second by the number of clients that wait for their answers."""
     loads = [load for load in server["loads"] if load["kind"] == "closed"]
@@ -146,12 +151,14 @@ def page(folder: Path) -> Iterator[str]:
     introduction = (folder / "introduction.md").read_text(encoding="utf-8")
     yield introduction.replace(FROM_RESULTS, "](").rstrip()
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*.json"))]
-    of_peers = [each for each in records if "rows" in each]
+    of_peers = [each for each in records if each.get("rows")]
     of_serving = [each for each in records if "servers" in each]
     free = [each for each in of_serving if not any(each["settings"]["tokens"])]
     shapes = [each for each in of_peers if each["settings"].get("shapes")]
     yield from _tables("## The service under load", SERVICE_HEAD, free, service_rows)
     yield from _tables("## Models that people use, in process, forced lengths", SHAPE_HEAD, shapes, shape_rows)
+    translators = [each for each in records if each.get("translators")]
+    yield from _tables("## Firefox's translator, on one core", TRANSLATOR_HEAD, translators, _translators)
     embedded = [each for each in of_peers if each not in shapes]
     yield from _tables("## Generation in process, forced lengths", PROCESS_HEAD, embedded, in_process_rows)
     forced = [each for each in of_serving if each not in free]

@@ -26,6 +26,7 @@ from slimseq.models_store.store import Store
 FIREFOX = "firefox-en-pt"
 # The engine that the table compares the others with.
 PEER = "fxtranslate"
+TRANSLATOR_HEAD = ("engine, batch", "words/s", f"times {PEER}", "ms a text", "BLEU", "chrF")
 TASK = Task.TRANSLATION
 
 Translate = Callable[[Sequence[str]], list[str]]
@@ -149,20 +150,21 @@ def translator_lines(rows: Sequence[Record], data: str) -> Iterator[str]:
     if not rows:
         return
     yield from (f"### {FIREFOX}, greedy, one core, {data}", "")
+    yield from table(TRANSLATOR_HEAD, translator_rows(rows))
+    yield ""
+
+
+def translator_rows(rows: Sequence[Record]) -> Iterator[list[str]]:
+    """Yields a row of the table for each engine and batch size."""
     # The speed of the compared engine, by batch size.
     peers = {row["batch"]: row["words_per_second"] for row in rows if row["engine"] == PEER}
-    cells = []
     for row in rows:
         times_peer = row["words_per_second"] / peers.get(row["batch"], math.nan)
-        cells.append(
-            (
-                f"{row['engine']}, {row['batch']}",
-                f"{row['words_per_second']:,.0f}",
-                f"{times_peer:.2f}",
-                f"{row['seconds'] / row['texts'] * MILLISECONDS:.1f}",
-                f"{row['bleu']:.1f}",
-                f"{row['chrf']:.1f}",
-            )
-        )
-    yield from table(("engine, batch", "words/s", f"times {PEER}", "ms a text", "BLEU", "chrF"), cells)
-    yield ""
+        yield [
+            f"{row['engine']}, {row['batch']}",
+            f"{row['words_per_second']:,.0f}",
+            f"{times_peer:.2f}",
+            f"{row['seconds'] / row['texts'] * MILLISECONDS:.1f}",
+            f"{row['bleu']:.1f}",
+            f"{row['chrf']:.1f}",
+        ]

@@ -92,6 +92,21 @@ def test_a_shape_has_one_row_with_both_searches_memory_and_time_to_load(tmp_path
     assert written.count("bart-base") == 1, "the shape is in another table as well"
 
 
+def test_firefox_engines_have_a_table_of_their_own(tmp_path: Path) -> None:
+    measured = {"batch": 8, "texts": 100, "bleu": 46.04, "chrf": 66.5}
+    engines = [
+        measured | {"engine": "slimseq-int8-published", "seconds": 0.5, "words_per_second": 3000.0},
+        measured | {"engine": "fxtranslate", "seconds": 1.0, "words_per_second": 1500.0},
+    ]
+    found = record(settings={"threads": 2, "shapes": []}, rows=[], left_out={}, translators=engines)
+
+    written = page_of(tmp_path, firefox=found)
+
+    assert "| engine, batch | words/s | times fxtranslate | ms a text | BLEU | chrF |" in written
+    assert "| slimseq-int8-published, 8 | 3,000 | 2.00 | 5.0 | 46.0 | 66.5 |" in written
+    assert "Generation in process" not in written, "a record without rows has an empty table"
+
+
 def test_a_dated_record_is_kept_and_not_shown(tmp_path: Path) -> None:
     rows = [row_of_peers("slimseq-onnxruntime-int8", 1, 300), row_of_peers("ctranslate2-int8", 1, 600)]
     found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
