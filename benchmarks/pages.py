@@ -136,10 +136,6 @@ def service_rows(found: Record) -> Iterator[list[str]]:
         ]
 
 
-def _translators(found: Record) -> Iterator[list[str]]:
-    yield from translator_rows(found["translators"])
-
-
 def _closed(server: Record) -> str:
     """Returns the answers a second by the number of clients that wait for their answers."""
     loads = [load for load in server["loads"] if load["kind"] == "closed"]
@@ -158,7 +154,7 @@ def page(folder: Path) -> Iterator[str]:
     yield from _tables("## The service under load", SERVICE_HEAD, free, service_rows)
     yield from _tables("## Models that people use, in process, forced lengths", SHAPE_HEAD, shapes, shape_rows)
     translators = [each for each in records if each.get("translators")]
-    yield from _tables("## Firefox's translator, on one core", TRANSLATOR_HEAD, translators, _translators)
+    yield from _tables("## Firefox's translator, on one core", TRANSLATOR_HEAD, translators, translator_rows)
     embedded = [each for each in of_peers if each not in shapes]
     yield from _tables("## Generation in process, forced lengths", PROCESS_HEAD, embedded, in_process_rows)
     forced = [each for each in of_serving if each not in free]

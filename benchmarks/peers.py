@@ -165,7 +165,7 @@ def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None
 
 def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
-    yield from translator_lines(found.get("translators", []), settings.get("data"))
+    yield from translator_lines(found)
     yield (
         f"`python -m benchmarks.peers`, {settings['threads']} threads, outputs of forced lengths. Median output tokens "
         "a second of the faster layout of each system."

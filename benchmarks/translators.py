@@ -146,16 +146,17 @@ def _translate_in_turns(
     return seconds, outputs
 
 
-def translator_lines(rows: Sequence[Record], data: str) -> Iterator[str]:
-    if not rows:
-        return
-    yield from (f"### {FIREFOX}, greedy, one core, {data}", "")
-    yield from table(TRANSLATOR_HEAD, translator_rows(rows))
-    yield ""
+def translator_lines(found: Record) -> Iterator[str]:
+    """Yields the table of a record of `peers`; nothing, if Firefox's model was not measured."""
+    if found.get("translators"):
+        yield from (f"### {FIREFOX}, greedy, one core, {found['settings']['data']}", "")
+        yield from table(TRANSLATOR_HEAD, translator_rows(found))
+        yield ""
 
 
-def translator_rows(rows: Sequence[Record]) -> Iterator[list[str]]:
-    """Yields a row of the table for each engine and batch size."""
+def translator_rows(found: Record) -> Iterator[list[str]]:
+    """Yields a row for each engine and batch size of a record of `peers`."""
+    rows = found["translators"]
     # The speed of the compared engine, by batch size.
     peers = {row["batch"]: row["words_per_second"] for row in rows if row["engine"] == PEER}
     for row in rows:

@@ -24,12 +24,13 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from slimseq.evaluation.bulk.on_ray.cpus import ENGINE_CPUS, TASK_CPUS
 from tests.app.cluster.nodes import ENVIRONMENT, SYSTEM
 
 # Each node has memory for the filter of Ray Data's checkpoints (1 GiB) and two engines.
 NODE = {"num_cpus": 2, "memory": 4 * 1024**3, "object_store_memory": 150 * 1024**2}
 # With so many CPUs taken, the head node has room for a task that reads or writes, and for no engine.
-OTHER_CPUS = 1.75
+OTHER_CPUS = NODE["num_cpus"] - TASK_CPUS
 # Rows are padded, so that a window ends after ten of them: its rows have at most a million characters.
 WINDOW_ROWS, PADDING = 10, 100_000
 PARTS = 12
@@ -212,6 +213,7 @@ def test_a_node_that_dies_in_the_middle_loses_nothing_and_doubles_nothing(
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     with nodes.busy_head() as end_other_job:
+        assert ENGINE_CPUS > TASK_CPUS, "the head node has room for an engine"
         # Two engines have room on the node that is left, and tasks beside them.
         process = nodes.start(on_ray(embedded, data, out, "--workers", 2), log)
         wait_for_parts(process, out, 2, log)
