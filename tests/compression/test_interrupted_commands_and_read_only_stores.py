@@ -129,6 +129,26 @@ def test_ctrl_c_before_the_training_is_one_line_and_leaves_the_store_as_it_was(
     assert contents(context.store.root) == before
 
 
+def test_ctrl_c_that_an_extension_module_turns_into_its_own_error_is_one_line() -> None:
+    # pydantic-core does so if Ctrl-C arrives while it builds a schema: too short a moment to be hit from outside.
+    program = """
+import os, signal
+from slimseq.cli import main
+def run(arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except KeyboardInterrupt:
+        raise ValueError("error in a schema") from None
+main.run = run
+main.main()
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr.splitlines()) == (INTERRUPTED, [STOPPED])
+
+
 @pytest.mark.parametrize(
     "words",
     ["quantize translation original --name made", "remove translation original", "rename translation original made",

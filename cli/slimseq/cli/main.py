@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from threading import Event
 from traceback import walk_stack
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -51,6 +52,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
 HELP = "Compress T5 and BART models, and serve every variant side by side."
 # The own package. If a module of it is missing, that is a bug. Any other missing module belongs to an extra.
 OWN = "slimseq"
+# Set when Ctrl-C has raised KeyboardInterrupt.
+_was_interrupted = Event()
 
 
 def main() -> None:
@@ -65,12 +68,21 @@ def main() -> None:
     try:
         run(sys.argv[1:])
     except KeyboardInterrupt:
-        # All blocks that write have ended, so a second Ctrl-C has nothing to interrupt.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.stderr.write("stopped; nothing was left half-written\n")
-        sys.stderr.flush()
-        # After `sys.exit`, an interpreter that was interrupted in an `exec` would kill itself with the signal.
-        os._exit(130)
+        _stop()
+    except Exception:
+        # An extension module may replace a KeyboardInterrupt by an error of its own, as pydantic's does in a schema.
+        if not _was_interrupted.is_set():
+            raise
+        _stop()
+
+
+def _stop() -> NoReturn:
+    """Ends the process after Ctrl-C. All blocks that write have ended, so a second Ctrl-C has nothing to interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stderr.write("stopped; nothing was left half-written\n")
+    sys.stderr.flush()
+    # After `sys.exit`, an interpreter that was interrupted in an `exec` would kill itself with the signal.
+    os._exit(130)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -81,6 +93,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if any(each.f_code.co_filename == IMPORT_SYSTEM for each, _ in walk_stack(frame)):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
     else:
+        _was_interrupted.set()
         raise KeyboardInterrupt
 
 
