@@ -63,15 +63,17 @@ def measure_kernels(generator: TextGenerator, texts: Sequence[str], options: Gen
     encoded: list[tuple[int, float]] = []
 
     class TimedDecoder(BoundDecoder):
-        def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
+        def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
             started = time.thread_time()
-            scores = super().run(tokens, positions, slots)
+            scores = super().run(tokens, positions, slots, run_options)
             steps.append((len(tokens), time.thread_time() - started))
             return scores
 
-    def timed_encoder(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, Any]:
+    def timed_encoder(
+        encoder: ort.InferenceSession, ids: Ids, mask: Ids, options: ort.RunOptions | None = None
+    ) -> dict[str, Any]:
         started = time.thread_time()
-        values = run_encoder(encoder, ids, mask)
+        values = run_encoder(encoder, ids, mask, options)
         encoded.append((ids.size, time.thread_time() - started))
         return values
 
@@ -111,7 +113,7 @@ def let_kernels_sleep(times: KernelTimes) -> None:
             if len(buffers.top_logits):
                 buffers.top_logits[:] = -np.linspace(0, 1, buffers.top_logits.shape[1])
 
-        def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
+        def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
             buffers = self._buffers
             buffers.tokens[:] = tokens
             buffers.positions[:] = positions
@@ -124,7 +126,9 @@ def let_kernels_sleep(times: KernelTimes) -> None:
     # Results of the encoder by the shape of its input: it runs once for each shape.
     known: dict[tuple[int, ...], dict[str, Any]] = {}
 
-    def sleeping_encoder(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, Any]:
+    def sleeping_encoder(
+        encoder: ort.InferenceSession, ids: Ids, mask: Ids, options: ort.RunOptions | None = None
+    ) -> dict[str, Any]:
         if ids.shape not in known:
             known[ids.shape] = run_encoder(encoder, ids, mask)
         else:

@@ -1,10 +1,14 @@
 """Rules forbid and force the tokens that transformers forbids and forces, for each row by its own options."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from slimseq.inference.decoding.rules import Rules, allowed, repeated_ngrams
-from slimseq.inference.decoding.search import Ids, Scores, scores_of
+from slimseq.inference.decoding.beam import BeamSearch
+from slimseq.inference.decoding.greedy import GreedySearch
+from slimseq.inference.decoding.rules import Rules, allowed, may_read_logits, repeated_ngrams
+from slimseq.inference.decoding.search import Ids, Scores, Search, scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
@@ -92,3 +96,25 @@ def test_where_the_best_are_all_forbidden_the_next_best_come_up() -> None:
     options = [GenerationOptions(no_repeat_ngram_size=1)] * 2
 
     assert possible(rows, options, configuration(), top=2) == [{5, 4}, {9, 8}]
+
+
+@pytest.mark.parametrize(
+    ("options", "num_beams", "is_needed"),
+    [
+        pytest.param({}, 1, False, id="greedy"),
+        pytest.param({"min_new_tokens": 5}, 1, True, id="the best token may be forbidden"),
+        pytest.param({"min_new_tokens": 5}, 4, False, id="beam search has tokens to spare"),
+        pytest.param({"no_repeat_ngram_size": 3}, 4, True, id="any number of tokens may be forbidden"),
+        pytest.param({"repetition_penalty": 1.2}, 4, True, id="penalties"),
+        pytest.param({"do_sample": True}, 1, True, id="sampling"),
+    ],
+)
+def test_all_logits_are_needed_only_where_rules_may_forbid_too_many_of_the_best(
+    options: dict[str, Any], num_beams: int, is_needed: bool
+) -> None:
+    model = configuration()
+    search: Search = GreedySearch(model) if num_beams == 1 else BeamSearch(model, num_beams)
+
+    needed = may_read_logits(GenerationOptions(num_beams=num_beams, **options), model, search.spare)
+
+    assert needed == is_needed

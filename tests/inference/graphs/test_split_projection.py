@@ -15,7 +15,7 @@ from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
 from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.generator import open_generator
-from slimseq.inference.graphs import split_projection
+from slimseq.inference.graphs import split_projection, tensor_names
 from slimseq.inference.graphs.tensor_names import LOGIT_COLUMNS, LOGITS
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
@@ -39,8 +39,9 @@ ROWS = 20
 
 def split(patch: pytest.MonkeyPatch, most_columns: int, group: int) -> None:
     """Makes exports split small vocabularies too."""
-    for name, value in {"MAX_WHOLE": 10, "MAX_COLUMNS": most_columns, "GROUP": group}.items():
-        patch.setattr(split_projection, name, value)
+    patch.setattr(tensor_names, "MAX_WHOLE_VOCABULARY", 10)
+    patch.setattr(split_projection, "MAX_COLUMNS", most_columns)
+    patch.setattr(split_projection, "GROUP", group)
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,12 @@ def outputs_of(variant: Any, source: Path, folder: Path) -> Outputs:
             for settings in SETTINGS
         ]
         options_of_rows = [different_options[row % len(different_options)] for row in range(ROWS)]
+        engine = runtime.engine()
+        # Trimming runs both graphs, and must not change what follows.
+        engine.trim()
         return Outputs(
             alone=[runtime.generate([row], each)[0] for row, each in zip(rows, options_of_rows, strict=True)],
-            together=in_company(runtime.engine(), rows, options_of_rows),
+            together=in_company(engine, rows, options_of_rows),
             # The tokens of each source, backwards, are an output to score.
             scores=np.concatenate(runtime.score(rows, [row[::-1] for row in rows])),
         )

@@ -102,6 +102,7 @@ class BeamSearch:
     def __init__(self, configuration: ModelConfiguration, num_beams: int) -> None:
         self.num_beams = num_beams
         self.top = min(2 * num_beams + SPARE_CANDIDATES, configuration.vocabulary)
+        self.spare = max(self.top - 2 * num_beams, 0)
         self._configuration = configuration
         self._rules = Rules.of([])
         # New tokens of each input's hypotheses, `(inputs,)`.

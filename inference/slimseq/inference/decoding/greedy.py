@@ -46,6 +46,7 @@ class GreedySearch:
 
     num_beams = 1
     top = 1
+    spare = 0
 
     def __init__(self, configuration: ModelConfiguration) -> None:
         self._configuration = configuration

@@ -125,11 +125,15 @@ class Rules:
     has_minimum = _any("min_new_tokens")
 
 
-def may_read_logits(options: GenerationOptions, configuration: ModelConfiguration) -> bool:
-    """Whether a row with these options may need the logits of other tokens than a step's best ones."""
+def may_read_logits(options: GenerationOptions, configuration: ModelConfiguration, spare: int) -> bool:
+    """Whether a row may need the logits of other tokens than a step's best ones, of which `spare` may be forbidden."""
     if options.do_sample or isinstance(options, ForcedOptions):
         return True
-    return bool(configuration.suppressed_ids) or _may_forbid(options)
+    if options.no_repeat_ngram_size or options.repetition_penalty != 1:
+        return True
+    # Before its minimum length, an output may not end.
+    forbidden = len(configuration.suppressed_ids) + bool(options.min_new_tokens)
+    return forbidden > spare
 
 
 def allowed(

@@ -139,11 +139,13 @@ class Advance:
 class Search(Protocol):
     """Searches for several inputs at once. Each has `num_beams` consecutive rows.
 
-    `top` is the number of best tokens that `advance` needs.
+    `top` is the number of best tokens that `advance` gets for each row. If rules forbid `spare` of them, the others are
+    enough.
     """
 
     num_beams: int
     top: int
+    spare: int
 
     def __len__(self) -> int:
         """The number of inputs."""

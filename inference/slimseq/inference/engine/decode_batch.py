@@ -85,7 +85,8 @@ class DecodeBatch:
             self._search.read(sources, options)
         self._keys += [each.key for each in inputs]
         if self._may_omit_logits:
-            readers = [each.key for each in inputs if may_read_logits(each.options, self._configuration)]
+            spare = self._search.spare
+            readers = [each.key for each in inputs if may_read_logits(each.options, self._configuration, spare)]
             self._readers_of_logits.update(readers)
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
@@ -95,10 +96,10 @@ class DecodeBatch:
         self._remove(indices)
         return cut
 
-    def step(self) -> dict[int, RowProgress]:
+    def step(self, run_options: ort.RunOptions | None = None) -> dict[int, RowProgress]:
         """Runs the decoder on one token a row, or on drafts; returns the progress of each input, by key."""
         drafts = self._search.drafts() if isinstance(self._search, LookupSearch) else None
-        advance = self._advance() if drafts is None else self._verify(drafts)
+        advance = self._advance(run_options) if drafts is None else self._verify(drafts)
         if advance.origins is not None:
             self._memory.reorder(advance.origins)
         progress: dict[int, RowProgress] = {}
@@ -109,12 +110,13 @@ class DecodeBatch:
         self._remove(list(advance.finished))
         return progress
 
-    def _advance(self) -> Advance:
+    def _advance(self, run_options: ort.RunOptions | None) -> Advance:
         """Runs the decoder on one token a row."""
         search = self._search
         self._memory.ensure_capacity()
         decoder = self._bound_decoder(search.num_beams)
-        scores = decoder.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
+        slots = self._memory.allocate_slots()
+        scores = decoder.run(search.next_tokens(), search.positions(), slots, run_options)
         if self._candidates is not None:
             scores = self._candidates.scores(scores.logits, search.top)
         return search.advance(scores)

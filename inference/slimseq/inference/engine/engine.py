@@ -21,10 +21,10 @@ from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
-from slimseq.inference.engine.graph_runs import pad, run_encoder, trim_arena
+from slimseq.inference.engine.graph_runs import pad, run_encoder, trimming
 from slimseq.inference.engine.memory import Array, takes_positions
 from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates
-from slimseq.inference.graphs.tensor_names import DecoderInputs
+from slimseq.inference.graphs.tensor_names import DecoderInputs, has_split_projection
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
@@ -138,7 +138,14 @@ class OnnxEngine:
         return cut
 
     def trim(self) -> None:
-        trim_arena(self._encoder)
+        # ONNX Runtime gives memory back only at the end of a run, so the graphs run once more, on one token.
+        cross_attention = [run_encoder(self._encoder, *pad([[0]], 0), trimming())]
+        if has_split_projection(self._configuration.vocabulary):
+            search = GreedySearch(self._configuration)
+            batch = DecodeBatch(self._decoder, self._inputs, search, self._configuration, candidates=None)
+            options = GenerationOptions(max_new_tokens=1)
+            batch.join([EngineInput(0, [0], options, is_streamed=False)], cross_attention)
+            batch.step(trimming())
 
     def _would_delay_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
         """Whether the encoder takes long for inputs, sorted by length, while much shorter ones are in flight."""

@@ -101,11 +101,11 @@ def run_encoder(
     return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
 
 
-def trim_arena(encoder: ort.InferenceSession) -> None:
-    """Gives back the memory that an encoder keeps for its next run. ONNX Runtime does so only at the end of a run."""
+def trimming() -> ort.RunOptions:
+    """Returns options of a run that ends by giving back the memory which the session keeps in its arena."""
     options = ort.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    run_encoder(encoder, *pad([[0]], 0), options)
+    return options
 
 
 @dataclass(frozen=True)
@@ -220,19 +220,20 @@ class BoundDecoder:
         # They keep the arrays alive, whose memory the binding uses.
         self._values = list(values.values())
 
-    def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
+    def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
         """Feeds one token a row. The next run overwrites the returned arrays.
 
         Args:
             tokens: `(rows,)`.
             positions: how many tokens of the row come before its token, `(rows,)`.
             slots: where the token's keys and values are written in its input's caches, `(inputs, rows an input)`.
+            run_options: ONNX Runtime's, for this run.
         """
         buffers = self._buffers
         buffers.tokens[:] = tokens
         buffers.positions[:] = positions
         buffers.cache_slots[:, :, 3] = slots.reshape(-1, 1)
-        without_denormals(self._decoder.run_with_iobinding, self._binding)
+        without_denormals(self._decoder.run_with_iobinding, self._binding, run_options)
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
 
     def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:

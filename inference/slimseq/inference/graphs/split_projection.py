@@ -13,8 +13,6 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 from slimseq.inference.graphs import tensor_names
 from slimseq.inference.graphs.builder import GraphBuilder
 
-# The largest vocabulary, in tokens, whose projection stays one matrix.
-MAX_WHOLE = 100_000
 # Columns of a block, at most. Smaller blocks mean more operators for the same columns; the logits of larger ones exceed
 # the cache already with fewer rows.
 MAX_COLUMNS = 12_288
@@ -32,7 +30,7 @@ def split_projection(model: ModelProto) -> bool:
     logits_output = next(value for value in graph.output if value.name == tensor_names.LOGITS)
     logits_width = logits_output.type.tensor_type.shape.dim[1]
     vocabulary = logits_width.dim_value
-    if vocabulary <= MAX_WHOLE:
+    if not tensor_names.has_split_projection(vocabulary):
         return False
     shapes = _constant_shapes(graph)
     wide_constants = [name for name, shape in shapes.items() if shape[-1:] == [vocabulary]]

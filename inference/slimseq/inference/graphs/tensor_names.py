@@ -43,8 +43,15 @@ CANDIDATES = "candidates"
 # Prefix of the nodes of the output projection, and the name of its matmul.
 LM_HEAD = "/lm_head"
 LM_HEAD_MATMUL = f"{LM_HEAD}/MatMul"
+# The largest vocabulary, in tokens, whose projection stays one matrix.
+MAX_WHOLE_VOCABULARY = 100_000
 # Bias of masked attention scores, as in transformers.
 MASKED = float(np.finfo(np.float32).min)
+
+
+def has_split_projection(vocabulary: int) -> bool:
+    """Whether the decoder graph computes the logits of a vocabulary of this size in blocks (`split_projection`)."""
+    return vocabulary > MAX_WHOLE_VOCABULARY
 
 
 def past_state(layer: int) -> str:

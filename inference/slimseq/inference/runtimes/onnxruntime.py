@@ -19,6 +19,7 @@ from slimseq.inference.graphs.tensor_names import (
     DECODER,
     ENCODER,
     SELF_ATTENTION_BIAS,
+    has_split_projection,
     past_state,
 )
 from slimseq.inference.models.configuration import read_configuration
@@ -82,24 +83,20 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     Raises:
         InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older Slimseq.
     """
+    configuration = read_configuration(folder)
     options = _session_options(threads, workers)
-    decoder = _open_graph(folder, DECODER, options)
+    # The blocks of a large vocabulary's logits are megabytes in each step: as for the encoder.
+    decoder = _open_graph(folder, DECODER, options, has_arena=has_split_projection(configuration.vocabulary))
     columns = _open_graph(folder, COLUMNS, options) if (folder / "onnx" / COLUMNS).exists() else None
     inputs = {entry.name for entry in decoder.get_inputs()}
     if CACHE_SLOTS in inputs and SELF_ATTENTION_BIAS not in inputs:
         raise InvalidArtifact(
             f"{short_name(folder / 'onnx')} was made for an older Slimseq: quantize or export it again"
         )
-    configuration = read_configuration(folder)
     # All graphs of our exporter have one of these inputs.
     if inputs.isdisjoint((CACHE_SLOTS, past_state(0))):
         return TracedOnnxRuntime(_open_graph(folder, ENCODER, options), decoder, configuration)
-    # The activations of a long input are tens of megabytes. Without an arena, each run would get new pages for them,
-    # which the system clears: a quarter of the time of t5-small's encoder with 512 tokens. Engines trim the arena.
-    options.enable_cpu_mem_arena = True
-    # Weights outside of it: their memory would not be given back.
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    encoder = _open_graph(folder, ENCODER, options)
+    encoder = _open_graph(folder, ENCODER, options, has_arena=True)
     runtime = OnnxRuntime(encoder, decoder, configuration)
     shortlist = read_shortlist(folder, configuration.source_vocabulary, configuration.vocabulary)
     if shortlist:
@@ -118,12 +115,20 @@ def _session_options(threads: int, workers: int) -> ort.SessionOptions:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     # For the session's own threads; `without_denormals` does it for the calling thread.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # ONNX Runtime's arena frees no memory by itself. Without it, memory that is not needed returns to the system.
-    options.enable_cpu_mem_arena = False
+    # Weights outside of an arena: their memory would not be given back.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     return options
 
 
-def _open_graph(folder: Path, name: str, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open_graph(
+    folder: Path, name: str, options: ort.SessionOptions, *, has_arena: bool = False
+) -> ort.InferenceSession:
+    """Opens a graph.
+
+    An arena keeps the memory of activations for the next run. Without it, each run gets new pages for large ones, which
+    the system clears: a quarter of the time of t5-small's encoder with 512 tokens. Engines trim their arenas.
+    """
+    options.enable_cpu_mem_arena = has_arena
     path = folder / "onnx" / name
     try:
         # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
