@@ -25,7 +25,7 @@ _LAST_WORD = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 # What a copied time has after it, such as "p.m.". A dot at the end of the text is the full stop of the sentence.
-_HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
+_HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=[^\w\n]*\w))?|pm)(?!\w)")
 
 
 @dataclass(frozen=True)
