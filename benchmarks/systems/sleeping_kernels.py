@@ -63,9 +63,9 @@ def measure_kernels(generator: TextGenerator, texts: Sequence[str], options: Gen
     encoded: list[tuple[int, float]] = []
 
     class TimedDecoder(BoundDecoder):
-        def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
+        def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
             started = time.thread_time()
-            scores = super().run(tokens, positions, slots, run_options)
+            scores = super().run(tokens, positions, slots)
             steps.append((len(tokens), time.thread_time() - started))
             return scores
 
@@ -113,7 +113,7 @@ def let_kernels_sleep(times: KernelTimes) -> None:
             if len(buffers.top_logits):
                 buffers.top_logits[:] = -np.linspace(0, 1, buffers.top_logits.shape[1])
 
-        def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
+        def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
             buffers = self._buffers
             buffers.tokens[:] = tokens
             buffers.positions[:] = positions

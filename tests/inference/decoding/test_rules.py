@@ -41,7 +41,7 @@ def possible(
         ids[row, : len(row_ids)] = row_ids
     positions = np.array([len(row_ids) - 1 for row_ids in rows])
     scores = scores_of(logits, top)
-    tokens, found = allowed(scores, ids, positions, Rules.of(options), model, needed=1)
+    tokens, found = allowed(scores, ids, positions, Rules.of(options), model, spare=top - 1)
     return [set(tokens[row][found[row] > -np.inf].tolist()) for row in range(len(rows))]
 
 

@@ -235,7 +235,7 @@ class BeamSearch:
         inputs, beams = len(self), self.num_beams
         history = self._open.ids.reshape(inputs * beams, -1)
         rules, configuration = self._rules_of_beams, self._configuration
-        tokens, logits = allowed(scores, history, self._positions, rules, configuration, needed=2 * beams)
+        tokens, logits = allowed(scores, history, self._positions, rules, configuration, spare=self.spare)
         offsets = self._open.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         best = best_first(totals)[:, : 2 * beams]

@@ -118,7 +118,7 @@ class GreedySearch:
     def _choose(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
         rows = self._rows
-        tokens, _ = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=self.top)
+        tokens, _ = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, spare=self.spare)
         return tokens[:, 0]
 
     def _finished(self, row: int) -> GeneratedSequence:

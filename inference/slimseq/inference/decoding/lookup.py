@@ -156,7 +156,7 @@ class LookupSearch(GreedySearch):
             self._rules_of_runs[width] = self._rules.select(all_rows.repeat(width))
         rules = self._rules_of_runs[width]
         positions, history = drafts.positions.reshape(-1), rows.ids.repeat(width, axis=0)
-        best_tokens, _ = allowed(scores, history, positions, rules, self._configuration, needed=self.top)
+        best_tokens, _ = allowed(scores, history, positions, rules, self._configuration, spare=self.spare)
         chosen = best_tokens[:, 0]
         values = scores.of_tokens(chosen) - scores.log_sum_exp
         forced = forced_tokens(positions, rules, self._configuration)

@@ -129,7 +129,7 @@ def may_read_logits(options: GenerationOptions, configuration: ModelConfiguratio
     """Whether a row may need the logits of other tokens than a step's best ones, of which `spare` may be forbidden."""
     if options.do_sample or isinstance(options, ForcedOptions):
         return True
-    if options.no_repeat_ngram_size or options.repetition_penalty != 1:
+    if _may_forbid_many(options):
         return True
     # Before its minimum length, an output may not end.
     forbidden = len(configuration.suppressed_ids) + bool(options.min_new_tokens)
@@ -137,7 +137,7 @@ def may_read_logits(options: GenerationOptions, configuration: ModelConfiguratio
 
 
 def allowed(
-    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
+    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, spare: int
 ) -> tuple[Ids, Scores]:
     """Applies the rules to the best tokens of a step.
 
@@ -147,7 +147,7 @@ def allowed(
         positions: how many tokens each row has after the start token, `(rows,)`.
         rules: the rows' rules.
         configuration: the model's, for tokens that it forbids or forces.
-        needed: how many allowed tokens each row must have, where the vocabulary has so many.
+        spare: how many of a row's best tokens may be forbidden (`Search`).
 
     Returns:
         The best tokens and their logits, both `(rows, top)`. Forbidden ones have the logit -inf.
@@ -164,7 +164,6 @@ def allowed(
             logits = logits.copy()
             logits[hit_rows, ranks] = -np.inf
         # Rows whose best tokens are not enough get the best tokens of the whole vocabulary.
-        spare = tokens.shape[1] - needed
         for row in _rows_to_search(hit_rows, spare, rules):
             banned = banned_tokens[banned_rows == row]
             all_logits = allowed_logits(scores, ids, positions, rules, row, banned)[None]
@@ -200,7 +199,12 @@ def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguratio
 
 
 def _may_forbid(options: GenerationOptions) -> bool:
-    return bool(options.min_new_tokens or options.no_repeat_ngram_size) or options.repetition_penalty != 1
+    return bool(options.min_new_tokens) or _may_forbid_many(options)
+
+
+def _may_forbid_many(options: GenerationOptions) -> bool:
+    """Whether the rules of a row may forbid or penalize any number of tokens."""
+    return bool(options.no_repeat_ngram_size) or options.repetition_penalty != 1
 
 
 def _minus_one_for_none(value: Any) -> Any:

@@ -34,7 +34,10 @@ class EngineInput:
 
 
 class DecodeBatch:
-    """The batch. Without candidates, its inputs choose among all tokens."""
+    """The batch.
+
+    Without candidates, its inputs choose among all tokens. `run_options` are those of each run of the decoder.
+    """
 
     def __init__(
         self,
@@ -43,11 +46,13 @@ class DecodeBatch:
         search: Search,
         configuration: ModelConfiguration,
         candidates: ShortlistCandidates | None,
+        run_options: ort.RunOptions | None = None,
     ) -> None:
         shapes = inputs.shapes
         self._decoder = decoder
         self._search = search
         self._candidates = candidates
+        self._run_options = run_options
         self._output_of_cache = inputs.updated
         self._configuration = configuration
         # Heads of the layer with most of them. A recurrent decoder has no slots.
@@ -96,10 +101,10 @@ class DecodeBatch:
         self._remove(indices)
         return cut
 
-    def step(self, run_options: ort.RunOptions | None = None) -> dict[int, RowProgress]:
+    def step(self) -> dict[int, RowProgress]:
         """Runs the decoder on one token a row, or on drafts; returns the progress of each input, by key."""
         drafts = self._search.drafts() if isinstance(self._search, LookupSearch) else None
-        advance = self._advance(run_options) if drafts is None else self._verify(drafts)
+        advance = self._advance() if drafts is None else self._verify(drafts)
         if advance.origins is not None:
             self._memory.reorder(advance.origins)
         progress: dict[int, RowProgress] = {}
@@ -110,13 +115,12 @@ class DecodeBatch:
         self._remove(list(advance.finished))
         return progress
 
-    def _advance(self, run_options: ort.RunOptions | None) -> Advance:
+    def _advance(self) -> Advance:
         """Runs the decoder on one token a row."""
         search = self._search
         self._memory.ensure_capacity()
         decoder = self._bound_decoder(search.num_beams)
-        slots = self._memory.allocate_slots()
-        scores = decoder.run(search.next_tokens(), search.positions(), slots, run_options)
+        scores = decoder.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
         if self._candidates is not None:
             scores = self._candidates.scores(scores.logits, search.top)
         return search.advance(scores)
@@ -185,4 +189,4 @@ class DecodeBatch:
             fixed |= self._candidates.inputs
             buffers = buffers.without_top(self._candidates.capacity)
         updated_caches = {output: views[cache] for cache, output in self._output_of_cache.items()}
-        return BoundDecoder(self._decoder, buffers, fixed, updated_caches)
+        return BoundDecoder(self._decoder, buffers, fixed, updated_caches, self._run_options)

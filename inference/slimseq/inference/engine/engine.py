@@ -142,10 +142,10 @@ class OnnxEngine:
         cross_attention = [run_encoder(self._encoder, *pad([[0]], 0), trimming())]
         if has_split_projection(self._configuration.vocabulary):
             search = GreedySearch(self._configuration)
-            batch = DecodeBatch(self._decoder, self._inputs, search, self._configuration, candidates=None)
+            batch = DecodeBatch(self._decoder, self._inputs, search, self._configuration, None, trimming())
             options = GenerationOptions(max_new_tokens=1)
             batch.join([EngineInput(0, [0], options, is_streamed=False)], cross_attention)
-            batch.step(trimming())
+            batch.step()
 
     def _would_delay_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
         """Whether the encoder takes long for inputs, sorted by length, while much shorter ones are in flight."""

@@ -182,14 +182,16 @@ class BoundDecoder:
         buffers: StepBuffers,
         fixed: Mapping[str, Array],
         updated_caches: Mapping[str, Array],
+        run_options: ort.RunOptions | None = None,
     ) -> None:
         """Binds the session of `decoder.onnx` to buffers for exactly as many rows as the batch has.
 
         `fixed` inputs do not change between steps. `updated_caches` are outputs: the arrays of the matching inputs in
-        `fixed`.
+        `fixed`. `run_options` are those of each run.
         """
         self._decoder = decoder
         self._binding = decoder.io_binding()
+        self._run_options = run_options
         self._buffers = buffers
         self._fixed = fixed
         available = {
@@ -220,20 +222,19 @@ class BoundDecoder:
         # They keep the arrays alive, whose memory the binding uses.
         self._values = list(values.values())
 
-    def run(self, tokens: Ids, positions: Ids, slots: Ids, run_options: ort.RunOptions | None = None) -> StepScores:
+    def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
         """Feeds one token a row. The next run overwrites the returned arrays.
 
         Args:
             tokens: `(rows,)`.
             positions: how many tokens of the row come before its token, `(rows,)`.
             slots: where the token's keys and values are written in its input's caches, `(inputs, rows an input)`.
-            run_options: ONNX Runtime's, for this run.
         """
         buffers = self._buffers
         buffers.tokens[:] = tokens
         buffers.positions[:] = positions
         buffers.cache_slots[:, :, 3] = slots.reshape(-1, 1)
-        without_denormals(self._decoder.run_with_iobinding, self._binding, run_options)
+        without_denormals(self._decoder.run_with_iobinding, self._binding, self._run_options)
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
 
     def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:

@@ -85,7 +85,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     """
     configuration = read_configuration(folder)
     options = _session_options(threads, workers)
-    # The blocks of a large vocabulary's logits are megabytes in each step: as for the encoder.
+    # Activations are megabytes in the encoder, and in the decoder where it computes the logits of a large vocabulary.
     decoder = _open_graph(folder, DECODER, options, has_arena=has_split_projection(configuration.vocabulary))
     columns = _open_graph(folder, COLUMNS, options) if (folder / "onnx" / COLUMNS).exists() else None
     inputs = {entry.name for entry in decoder.get_inputs()}
