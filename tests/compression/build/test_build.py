@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.build import measure_variants
-from slimseq.compression.build.build import working_in
+from slimseq.compression.build.build import build, working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.quantize.quantize import quantize
@@ -17,9 +17,10 @@ from slimseq.models_store.manifest import Reference, Step
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
-from tests.compression.tiny import tiny_model_folder
+from tests.compression.tiny import tiny_file, tiny_import, tiny_model_folder
 from tests.damage import contents
 from tests.families import Family
+from tests.marian_students import tiny_folder
 
 
 def test_variants_have_their_lineage_and_are_measured_once_on_the_runtime_that_serves(
@@ -94,6 +95,29 @@ def test_if_the_base_is_a_variant_its_base_model_is_the_reference(context: Conte
     shutil.rmtree(context.store.folder(TASK, "opus"))
     with pytest.raises(BadRecipe, match="the reference of translation/original, its own base model, is not in the"):
         built(context, tmp_path, recipe(tmp_path, text=text))
+
+
+def test_a_new_base_begins_with_a_variant_of_the_users_store(tmp_path: Path) -> None:
+    tiny_file(tmp_path)
+    context = tiny_import(tmp_path, tiny_folder(tmp_path / "student"), variant="firefox", languages=["en", "de"])
+    student = context.store.manifest(TASK, "firefox")
+    text = """
+name: tiny
+task: translation
+family: bart
+base:
+  steps:
+    - train: {begin_with: firefox, width: 32, encoder_layers: 2, decoder_layers: 2, heads: 4, feed_forward: 48,
+        positions: 64, vocabulary: 300, max_input_tokens: 48, max_new_tokens: 48, max_steps: 2}
+data: {train: [train.jsonl]}
+variants:
+  pruned: {steps: [prune: {feed_forward: 0.5, max_steps: 2}]}
+"""
+
+    build(context, recipe(tmp_path, text=text), tmp_path, tmp_path / "build", measure=False)
+
+    [made] = context.store.manifest(TASK, "original").lineage
+    assert made.parameters["begin_with"] == f"firefox {student.digest}"
 
 
 def test_a_missing_data_file_stops_the_build_before_anything_is_made(context: Context, tmp_path: Path) -> None:

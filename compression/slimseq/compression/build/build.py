@@ -165,9 +165,20 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
         settings = technique_named(first.technique).settings(first.options)
         check_family(recipe, str(settings.get("family", recipe.family or "")))
     if recipe.base.steps:
+        _copy_beginnings(context, workspace)
         manifest = workspace.run(name, start, recipe.base.steps)
     _publish(context, workspace, manifest, manifest)
     return context.store.manifest(recipe.task, name)
+
+
+def _copy_beginnings(context: Context, workspace: BuildWorkspace) -> None:
+    """Copies the variants whose weights a new base begins with (`begin_with`) into the build's own store."""
+    task = workspace.recipe.task
+    variants = context.store.variants(task)
+    for step in workspace.recipe.base.steps:
+        student = step.options.get("begin_with")
+        if student in variants:
+            _copy_to_build_store(context.store, workspace.store, context.store.verify(task, student))
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
