@@ -32,8 +32,11 @@ REQUESTS = [
 # Rows of the guide's table: a source, and its translations without and with protected facts.
 FACTS_TABLE = TEXTS_GUIDE.partition("unedited:")[2].partition("\n`python")[0]
 FACTS = re.findall(r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", FACTS_TABLE, re.M)
-# A row of the table of samples: a source, and its translation into Portuguese.
-SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
+# A row of the table of samples: a source, and its translation into Portuguese. One of the everyday sentences says
+# what is wrong too.
+EVERYDAY, _, PAGE_SAMPLES = RESULTS.partition("## Fifty everyday sentences")[2].partition("## The samples of the page")
+SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", PAGE_SAMPLES, re.M)
+SENTENCES = re.findall(r"^\| ([A-Z].+) \| (.+) \| (.*) \|$", EVERYDAY, re.M)
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +92,21 @@ def test_the_table_of_facts_has_what_is_answered(service: Service, source: str, 
 
 
 def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
-    sources, targets = zip(*SAMPLES, strict=True)
+    shown = SAMPLES + [(source, output) for source, output, _ in SENTENCES]
+    sources, targets = zip(*shown, strict=True)
 
     answer = whole.post("/translate?variant=portuguese", {"text": [*sources]})
 
     assert tuple(texts(answer.json)) == targets
-    assert len(sources) == 10
+    assert len(sources) == 60
+
+
+def test_the_results_show_all_everyday_sentences_and_how_many_outputs_are_wrong() -> None:
+    lines = (ROOT / "models_store/training/everyday.txt").read_text(encoding="utf-8").splitlines()
+
+    assert [source for source, _, _ in SENTENCES] == lines
+    assert sum(bool(wrong) for _, _, wrong in SENTENCES) == 5
+    assert "Five outputs are wrong" in EVERYDAY
 
 
 def test_samples_of_the_results_are_those_of_the_page() -> None:

@@ -140,7 +140,7 @@ class RecipeBase(RecipePart):
     options: dict[str, Any] = {}
     """Options of the import."""
     steps: list[RecipeStep] = []
-    """`train` steps. Without `import`, the first one makes a new model."""
+    """`train` and `average` steps. Without `import`, the first one makes a new model."""
     keep: bool = False
     """Whether to use an original that is in the store already, as it is."""
     variant: Name = BASE
