@@ -19,6 +19,9 @@ RESULT = re.compile(r"^\| ([a-z-]+) \| ([\d.]+) MB \| ([\d.]+) \| [\d.]+ \|$", r
 # How far a retention may be from the page's: sums in floating point differ between CPUs.
 TOLERANCE = 0.05
 ORIGINAL, CHOSEN = "portuguese", "portuguese-quantized-greedy"
+# What every run leaves. On a busy machine there are fewer sentences to measure on, so that another variant may
+# seem as good in everything as `portuguese-quantized`, or another search may seem to be worth a place.
+CERTAIN = {ORIGINAL, CHOSEN}
 # The command that stops the service.
 STOPS = "kill $!"
 CHART = re.compile(r"<http://127\.0\.0\.1:8000/(#/variants\S+)>")
@@ -84,9 +87,10 @@ def test_the_service_knows_the_sizes_and_the_retention_of_the_page(entered: list
 
     served = {each["variant"]: each for each in Service(port).get("/variants").json["variants"]}
 
-    # On a busy machine, another search may seem to be worth a place on the front.
-    assert shown.keys() <= served.keys()
-    for name, (megabytes, retention) in shown.items():
+    assert shown.keys() >= CERTAIN
+    assert served.keys() >= CERTAIN
+    for name in shown.keys() & served.keys():
+        megabytes, retention = shown[name]
         assert round(served[name]["weights"]["bytes"] / 1e6, 1) == megabytes
         assert served[name]["quality"]["retention"]["value"] == pytest.approx(retention, abs=TOLERANCE)
         if name != ORIGINAL:
@@ -95,10 +99,9 @@ def test_the_service_knows_the_sizes_and_the_retention_of_the_page(entered: list
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_chart_has_every_variant(entered: list[Block], port: int) -> None:
+def test_the_chart_has_the_original_and_the_chosen_variant(entered: list[Block], port: int) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
-    page = PAGE.read_text(encoding="utf-8")
-    [chart] = CHART.findall(page)
+    [chart] = CHART.findall(PAGE.read_text(encoding="utf-8"))
 
     with sync_api.sync_playwright() as playwright:
         tab = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS).new_page()
@@ -107,7 +110,7 @@ def test_the_chart_has_every_variant(entered: list[Block], port: int) -> None:
         marks.first.wait_for()
         labels = marks.evaluate_all("marks => marks.map(mark => mark.getAttribute('aria-label'))")
 
-    assert results(page).keys() <= {label.partition(":")[0] for label in labels}
+    assert {label.partition(":")[0] for label in labels} >= CERTAIN
 
 
 def texts(answer: Any) -> list[str]:
@@ -115,6 +118,6 @@ def texts(answer: Any) -> list[str]:
 
 
 def rule(answer: Any) -> str:
-    """How the variant was chosen, without its figures."""
+    """How the variant was chosen, without its figures and without the number of variants."""
     chosen: str = answer.get("selection", "")
-    return chosen.partition(":")[0]
+    return re.sub(r" of \d+ variants", "", chosen.partition(":")[0])
